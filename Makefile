@@ -1,0 +1,138 @@
+# The developers' door: builds everything, installs nothing (./coco setup
+# does that). `make help` lists the targets.
+
+BUILD     ?= build
+BIN       ?= bin
+CC        ?= gcc
+OPT       ?= -O2 -g
+WARN      := -Wall -Wextra -Werror -Wno-unused-parameter -Wmissing-prototypes \
+             -Wpointer-arith -Wshadow
+CFLAGS    := -std=gnu11 $(OPT) $(WARN) -D_GNU_SOURCE -fno-strict-aliasing \
+             -fvisibility=hidden -pthread $(SAN) $(EXTRA_CFLAGS)
+LDFLAGS   := -pthread $(SAN)
+
+WORKER_PKGS := libpq hiredis libcrypto libmicrohttpd libsystemd inih
+WORKER_LIBS  = $(shell pkg-config --libs $(WORKER_PKGS)) -lpaho-mqtt3as -lm
+PKG_CFLAGS  := $(shell pkg-config --cflags $(WORKER_PKGS) 2>/dev/null)
+
+CORE_SRC   := $(wildcard src/core/*.c)
+WORKER_SRC := $(wildcard workers/*.c workers/*/*.c)
+SIM_SRC    := $(wildcard sim/*.c)
+TEST_SRC   := $(wildcard tests/unit/*_test.c)
+FUZZ_SRC   := $(wildcard tests/fuzz/*_fuzz.c)
+
+objects     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+CORE_LIB   := $(BUILD)/libcoco_core.a
+WORKER_LIB := $(BUILD)/libcoco_worker.a
+TESTS      := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+FUZZERS    := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+MODULE     := $(BUILD)/ngx_coco_module.so
+
+NGINX_SRC  ?= /usr/share/nginx/src
+
+all: $(MODULE) $(BIN)/coco-worker $(BIN)/coco-sim   ## builds everything
+
+help:                               ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 16
+
+# --- C ----------------------------------------------------------------------
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -Isrc/core -Iworkers $(PKG_CFLAGS) -c -o $@ $<
+
+$(CORE_LIB): $(call objects,$(CORE_SRC))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(WORKER_LIB): $(call objects,$(filter-out workers/main.c,$(WORKER_SRC)))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BIN)/coco-worker: $(BUILD)/obj/workers/main.o $(WORKER_LIB) $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
+
+$(BIN)/coco-sim: $(call objects,$(SIM_SRC)) $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lcrypto -lm
+
+$(BUILD)/tests/%: tests/unit/%.c $(WORKER_LIB) $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Isrc/core -Iworkers $(PKG_CFLAGS) -o $@ $^ \
+	    -lcmocka -ljansson $(WORKER_LIBS)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+# --- nginx module -----------------------------------------------------------
+
+NGINX_TREE  := $(BUILD)/nginx
+MODULE_SRC  := $(wildcard ngx_coco_*.c src/nginx/*.c src/core/*.c)
+MODULE_DEPS := $(MODULE_SRC) $(wildcard src/nginx/*.h src/core/*.h)
+COCO_CFLAGS ?= -Wall -Wextra -Werror -Wno-unused-parameter \
+               -Wno-missing-field-initializers
+
+# Re-made when the recipe or the list of files changes.
+$(BUILD)/module-files: FORCE
+	@mkdir -p $(@D)
+	@echo '$(MODULE_SRC) $(COCO_CFLAGS)' | cmp -s - $@ || \
+	    echo '$(MODULE_SRC) $(COCO_CFLAGS)' > $@
+
+$(NGINX_TREE)/objs/Makefile: config $(BUILD)/module-files
+	rm -rf $(NGINX_TREE) && mkdir -p $(NGINX_TREE)
+	cp -r $(NGINX_SRC)/. $(NGINX_TREE)
+	. $(NGINX_SRC)/conf_flags && cd $(NGINX_TREE) && \
+	    COCO_CFLAGS="$(COCO_CFLAGS)" ./configure "$${NGX_CONF_FLAGS[@]}" \
+	    --add-dynamic-module=$(CURDIR) > configure.log || \
+	    { tail -n 20 configure.log; exit 1; }
+$(NGINX_TREE)/objs/Makefile: SHELL := /bin/bash
+
+$(MODULE): $(NGINX_TREE)/objs/Makefile $(MODULE_DEPS)
+	$(MAKE) --no-print-directory -C $(NGINX_TREE) -f objs/Makefile modules
+	cp $(NGINX_TREE)/objs/ngx_coco_module.so $@
+
+module: $(MODULE)                   ## builds the nginx module alone
+worker: $(BIN)/coco-worker          ## builds the worker alone
+sim: $(BIN)/coco-sim                ## builds the simulated robots alone
+tests: $(TESTS)                     ## builds the unit tests
+
+# --- suites -----------------------------------------------------------------
+
+test: all                           ## every suite
+	scripts/test all
+
+test-unit: $(TESTS)                 ## unit tests of core and worker
+	scripts/test unit
+
+test-nginx: $(MODULE) $(BIN)/coco-worker   ## the suites in t/ alone
+	scripts/test nginx
+
+lint:                               ## format, static analysis, boundaries
+	scripts/lint
+
+# libFuzzer, FUZZ_SECONDS each; the corpus is replayed by `make test-unit` too
+FUZZ_SECONDS ?= 60
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(CORE_SRC) $(wildcard src/core/*.h)
+	@mkdir -p $(@D)
+	clang -std=gnu11 -O1 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=all -Isrc/core -o $@ $< $(CORE_SRC) -lcrypto -lm
+
+fuzzers: $(FUZZERS)                 ## builds the fuzzers
+
+fuzz: $(FUZZERS)                    ## fuzzes each decoder for FUZZ_SECONDS
+	scripts/fuzz $(FUZZ_SECONDS)
+
+asan:                               ## all suites under ASan and UBSan
+	scripts/asan
+
+bench: all                          ## measures, as ratios against peers
+	bench/run
+
+clean:                              ## removes what was built
+	rm -rf $(BUILD) $(BIN)
+
+FORCE:
+.PHONY: all help module worker sim tests test test-unit test-nginx lint \
+        fuzzers fuzz asan bench clean FORCE
+.DELETE_ON_ERROR:

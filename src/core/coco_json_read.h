@@ -1,0 +1,47 @@
+/*
+ * A pull reader over one JSON text (RFC 8259), in place, without allocation.
+ * Stricter than the RFC where Postgres or we are: it refuses invalid UTF-8,
+ * \u0000, lone surrogates, duplicate member names, depth over 32, numbers
+ * that overflow a double (1e400), and anything after the value.
+ */
+
+#ifndef COCO_JSON_READ_H
+#define COCO_JSON_READ_H
+
+#include "coco_core.h"
+
+#define COCO_JSON_DEPTH_MAX  32
+
+typedef enum {
+    COCO_JSON_NULL, COCO_JSON_FALSE, COCO_JSON_TRUE, COCO_JSON_NUMBER,
+    COCO_JSON_STRING, COCO_JSON_ARRAY, COCO_JSON_OBJECT
+} coco_json_type_e;
+
+typedef struct {
+    coco_json_type_e  type;
+    coco_str_t        text;     /* the value as it stands, quotes included */
+    coco_str_t        string;   /* STRING: between the quotes, still escaped */
+    bool              escaped;  /* STRING: holds a backslash */
+    double            number;   /* NUMBER */
+    bool              integer;  /* NUMBER: no fraction, no exponent, fits */
+    int64_t           int64;    /* NUMBER with integer set */
+} coco_json_value_t;
+
+/* Checks the whole text and returns its value (an OBJECT or ARRAY only by
+ * its extent: walk it with coco_json_member_next). COCO_ERROR with err->field
+ * "" or the path of the member at fault. After COCO_OK the walkers below
+ * cannot fail on any part of the text. */
+int coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err);
+
+/* Walks a checked OBJECT or ARRAY value. *pos starts at 0. Returns false at
+ * the end. name is between its quotes, still escaped. */
+bool coco_json_member_next(const coco_json_value_t *object, size_t *pos,
+    coco_str_t *name, coco_json_value_t *value);
+bool coco_json_element_next(const coco_json_value_t *array, size_t *pos,
+    coco_json_value_t *value);
+
+/* Undoes the escapes of a STRING into buf (value->string.len bytes are always
+ * enough). Without escapes it points into the text and leaves buf alone. */
+coco_str_t coco_json_unescape(const coco_json_value_t *value, char *buf);
+
+#endif /* COCO_JSON_READ_H */

@@ -1,0 +1,33 @@
+/*
+ * The base module: the http-level configuration that all three modules
+ * share (backends, keys, limits), and the clients of this process.
+ */
+
+#ifndef NGX_COCO_BASE_H
+#define NGX_COCO_BASE_H
+
+#include "ngx_coco.h"
+#include "ngx_coco_redis.h"
+#include "ngx_coco_pg.h"
+
+typedef struct ngx_coco_auth_s  ngx_coco_auth_t;    /* ngx_coco_auth.h */
+
+typedef struct {
+    ngx_coco_redis_t  *redis;              /* NULL: coco_redis not given */
+    ngx_coco_pg_t     *pg;                 /* NULL: coco_postgres not given */
+    ngx_coco_auth_t   *auth;               /* never NULL */
+
+    ngx_msec_t         redis_timeout;      /* coco_redis_timeout, 250 ms */
+    ngx_msec_t         postgres_timeout;   /* coco_postgres_timeout, 2 s */
+    ngx_msec_t         online_window;      /* coco_online_window, 60 s */
+    ngx_msec_t         heartbeat_ttl;      /* coco_heartbeat_ttl, 120 s */
+    ngx_uint_t         low_battery;        /* coco_low_battery, 15 percent */
+    ngx_flag_t         teleoperation;      /* coco_require_teleoperation */
+} ngx_coco_base_conf_t;
+
+extern ngx_module_t  ngx_coco_base_module;
+
+ngx_coco_base_conf_t *ngx_coco_base_conf(ngx_http_request_t *r);
+ngx_coco_base_conf_t *ngx_coco_base_conf_get(ngx_conf_t *cf);
+
+#endif /* NGX_COCO_BASE_H */

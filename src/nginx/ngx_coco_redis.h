@@ -1,0 +1,33 @@
+/*
+ * The Redis client: hiredis as codec over an ngx_connection_t, one
+ * multiplexed connection per nginx process. Never blocks, never looks up a
+ * name. Commands sent during one turn of the event loop leave in one write.
+ */
+
+#ifndef NGX_COCO_REDIS_H
+#define NGX_COCO_REDIS_H
+
+#include "ngx_coco.h"
+#include <hiredis/hiredis.h>
+
+typedef struct ngx_coco_redis_s     ngx_coco_redis_t;
+typedef struct ngx_coco_redis_op_s  ngx_coco_redis_op_t;
+
+/* Called once per operation that was not cancelled; `reply` lives until the
+ * handler returns and is NULL unless outcome is NGX_COCO_DONE. Never called
+ * from within ngx_coco_redis_send(). */
+typedef void (*ngx_coco_redis_handler_pt)(void *data,
+    ngx_coco_outcome_e outcome, redisReply *reply);
+
+/* Queues a command; NULL only when memory is out. A client that is not
+ * connected answers NGX_COCO_DOWN soon (within a turn of the loop), so
+ * that requests do not wait for a server that is away. */
+ngx_coco_redis_op_t *ngx_coco_redis_send(ngx_coco_redis_t *redis,
+    ngx_uint_t argc, const ngx_str_t *argv, ngx_msec_t timeout,
+    ngx_coco_redis_handler_pt handler, void *data);
+
+/* Orphans the operation: its handler will not be called, its late reply is
+ * read and dropped. */
+void ngx_coco_redis_cancel(ngx_coco_redis_op_t *op);
+
+#endif /* NGX_COCO_REDIS_H */

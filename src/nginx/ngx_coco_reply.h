@@ -1,0 +1,41 @@
+/*
+ * Replies: JSON documents and RFC 9457 problems.
+ */
+
+#ifndef NGX_COCO_REPLY_H
+#define NGX_COCO_REPLY_H
+
+#include "ngx_coco.h"
+#include "coco_json_write.h"
+
+/* Sends `body` (in r->pool) as application/json. HEAD is answered alike,
+ * without the body. Returns what ngx_http_finalize_request takes. */
+ngx_int_t ngx_coco_reply_json(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *body);
+
+/* Encodes into a buffer of r->pool, larger when `size` was too small. */
+typedef void (*ngx_coco_encode_pt)(coco_json_out_t *out, void *data);
+ngx_int_t ngx_coco_reply_encode(ngx_http_request_t *r, ngx_uint_t status,
+    size_t size, ngx_coco_encode_pt encode, void *data);
+
+typedef struct {
+    const char  *field;
+    const char  *detail;
+} ngx_coco_field_error_t;
+
+/* application/problem+json: type, title, status, detail, instance, and
+ * errors[] when nerrors is not 0. detail says what to do. */
+ngx_int_t ngx_coco_reply_problem(ngx_http_request_t *r, ngx_uint_t status,
+    const char *detail);
+ngx_int_t ngx_coco_reply_problem_fields(ngx_http_request_t *r,
+    ngx_uint_t status, const char *detail,
+    const ngx_coco_field_error_t *errors, ngx_uint_t nerrors);
+
+/* 503 with Retry-After; names the backend and how it failed. */
+ngx_int_t ngx_coco_reply_unavailable(ngx_http_request_t *r,
+    const char *backend, ngx_coco_outcome_e outcome);
+
+ngx_int_t ngx_coco_reply_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+#endif /* NGX_COCO_REPLY_H */

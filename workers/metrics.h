@@ -1,0 +1,56 @@
+/*
+ * Counters, gauges and histograms, declared once in metrics.c's table, shown
+ * in Prometheus' text format. Updates are relaxed atomics: any thread.
+ */
+
+#ifndef COCO_METRICS_H
+#define COCO_METRICS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* In metrics.c's table: name, help, type, label of each. Lane-labelled ones
+ * have one cell per lane. */
+typedef enum {
+    COCO_M_RECEIVED = 0,        /* coco_messages_received_total{lane} */
+    COCO_M_COMMITTED,           /* coco_messages_committed_total{lane} */
+    COCO_M_DUPLICATES,          /* coco_messages_duplicate_total{lane} */
+    COCO_M_STALE,               /* coco_messages_stale_total{lane} */
+    COCO_M_DEAD_LETTERS,        /* coco_dead_letters_total{lane} */
+    COCO_M_UNKNOWN_EVENTS,      /* coco_robot_events_unknown_total{lane} */
+    COCO_M_BATCHES,             /* coco_batches_total{lane} */
+    COCO_M_BATCH_RETRIES,       /* coco_batch_retries_total{lane} */
+    COCO_M_REDIS_ERRORS,        /* coco_redis_errors_total{lane} */
+    COCO_M_RECONNECTS,          /* coco_mqtt_reconnects_total{lane} */
+    COCO_M_COUNTERS
+} coco_counter_e;
+
+typedef enum {
+    COCO_G_JOURNAL_BYTES = 0,   /* coco_journal_bytes{lane} */
+    COCO_G_JOURNAL_FULL,        /* coco_journal_full{lane} 0 or 1 */
+    COCO_G_MQTT_CONNECTED,      /* coco_mqtt_connected{lane} */
+    COCO_G_POSTGRES_CONNECTED,  /* coco_postgres_connected{lane} shards up */
+    COCO_G_REDIS_CONNECTED,     /* coco_redis_connected{lane} shards up */
+    COCO_M_GAUGES
+} coco_gauge_e;
+
+typedef enum {
+    COCO_H_BATCH_SIZE = 0,      /* coco_batch_messages{lane} */
+    COCO_H_BATCH_SECONDS,       /* coco_batch_seconds{lane} push to commit */
+    COCO_H_LAG_SECONDS,         /* coco_lag_seconds{lane} ts to commit */
+    COCO_M_HISTOGRAMS
+} coco_histogram_e;
+
+typedef enum { COCO_LANE_TELEMETRY = 0, COCO_LANE_EVENTS, COCO_LANES }
+    coco_lane_id_e;
+
+void coco_metrics_add(coco_counter_e c, coco_lane_id_e lane, uint64_t n);
+void coco_metrics_set(coco_gauge_e g, coco_lane_id_e lane, int64_t value);
+void coco_metrics_shift(coco_gauge_e g, coco_lane_id_e lane, int64_t by);
+void coco_metrics_observe(coco_histogram_e h, coco_lane_id_e lane,
+    double value);
+
+/* Malloc'ed text in Prometheus' exposition format, caller frees. */
+char *coco_metrics_encode(size_t *ret_len);
+
+#endif /* COCO_METRICS_H */
