@@ -22,6 +22,7 @@ typedef enum {
     COCO_M_BATCH_RETRIES,       /* coco_batch_retries_total{lane} */
     COCO_M_REDIS_ERRORS,        /* coco_redis_errors_total{lane} */
     COCO_M_RECONNECTS,          /* coco_mqtt_reconnects_total{lane} */
+    COCO_M_JOURNAL_CORRUPT,     /* coco_journal_corrupt_total{lane} */
     COCO_M_COUNTERS
 } coco_counter_e;
 
@@ -47,6 +48,7 @@ typedef enum { COCO_LANE_TELEMETRY = 0, COCO_LANE_EVENTS, COCO_LANES }
 void coco_metrics_add(coco_counter_e c, coco_lane_id_e lane, uint64_t n);
 void coco_metrics_set(coco_gauge_e g, coco_lane_id_e lane, int64_t value);
 void coco_metrics_shift(coco_gauge_e g, coco_lane_id_e lane, int64_t by);
+int64_t coco_metrics_gauge_get(coco_gauge_e g, coco_lane_id_e lane);
 void coco_metrics_observe(coco_histogram_e h, coco_lane_id_e lane,
     double value);
 

@@ -1,0 +1,285 @@
+/*
+ * The worker's metrics: one table that declares them, cells that any thread
+ * may update, and their text in Prometheus' exposition format. Must never
+ * take a lock on the way of a message.
+ */
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "metrics.h"
+
+#define COCO_METRICS_BOUNDS  14
+
+
+typedef struct {
+    const char  *name;
+    const char  *help;
+} coco_metrics_entry_t;
+
+typedef struct {
+    const char  *name;
+    const char  *help;
+    double       bounds[COCO_METRICS_BOUNDS];   /* ascending, upper, 0 ends */
+} coco_metrics_histogram_t;
+
+/* A bucket counts what fell between its bound and the one before; the last
+ * one what is above all bounds. */
+typedef struct {
+    _Atomic uint64_t  buckets[COCO_METRICS_BOUNDS + 1];
+    _Atomic double    sum;
+} coco_metrics_cell_t;
+
+
+static void coco_metrics_head(FILE *out, const char *name, const char *help,
+    const char *type);
+static void coco_metrics_histogram_encode(FILE *out,
+    const coco_metrics_histogram_t *h, coco_metrics_cell_t *cells);
+static void coco_metrics_process_encode(FILE *out);
+
+
+static const char  *coco_metrics_lanes[COCO_LANES] = {
+    [COCO_LANE_TELEMETRY] = "telemetry",
+    [COCO_LANE_EVENTS] = "events",
+};
+
+static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
+    [COCO_M_RECEIVED] = { "coco_messages_received_total",
+        "Messages taken from a source and kept in the journal." },
+    [COCO_M_COMMITTED] = { "coco_messages_committed_total",
+        "Messages whose effects are committed, duplicates included." },
+    [COCO_M_DUPLICATES] = { "coco_messages_duplicate_total",
+        "Messages that had been committed before." },
+    [COCO_M_STALE] = { "coco_messages_stale_total",
+        "Messages older than the state they found." },
+    [COCO_M_DEAD_LETTERS] = { "coco_dead_letters_total",
+        "Messages refused and set aside." },
+    [COCO_M_UNKNOWN_EVENTS] = { "coco_robot_events_unknown_total",
+        "Robot events of a type that no service knows." },
+    [COCO_M_BATCHES] = { "coco_batches_total",
+        "Batches committed." },
+    [COCO_M_BATCH_RETRIES] = { "coco_batch_retries_total",
+        "Batches that had to be tried again." },
+    [COCO_M_REDIS_ERRORS] = { "coco_redis_errors_total",
+        "Pipelines that Redis did not take." },
+    [COCO_M_RECONNECTS] = { "coco_mqtt_reconnects_total",
+        "Connections to the broker after the first." },
+    [COCO_M_JOURNAL_CORRUPT] = { "coco_journal_corrupt_total",
+        "Places in the journal that could not be read." },
+};
+
+static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
+    [COCO_G_JOURNAL_BYTES] = { "coco_journal_bytes",
+        "Bytes acknowledged and not yet committed." },
+    [COCO_G_JOURNAL_FULL] = { "coco_journal_full",
+        "Whether the journal is over its high-water mark." },
+    [COCO_G_MQTT_CONNECTED] = { "coco_mqtt_connected",
+        "Whether the session with the broker is up and subscribed." },
+    [COCO_G_POSTGRES_CONNECTED] = { "coco_postgres_connected",
+        "Shards connected to Postgres." },
+    [COCO_G_REDIS_CONNECTED] = { "coco_redis_connected",
+        "Shards connected to Redis." },
+};
+
+static const coco_metrics_histogram_t
+    coco_metrics_histograms[COCO_M_HISTOGRAMS] =
+{
+    [COCO_H_BATCH_SIZE] = { "coco_batch_messages",
+        "Messages in a batch.",
+        { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000 } },
+    [COCO_H_BATCH_SECONDS] = { "coco_batch_seconds",
+        "Seconds from the first message of a batch to its commit.",
+        { .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30 } },
+    [COCO_H_LAG_SECONDS] = { "coco_lag_seconds",
+        "Seconds from the device's time to the commit.",
+        { .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 30, 300, 3600, 86400 } },
+};
+
+static _Atomic uint64_t     coco_metrics_count[COCO_M_COUNTERS][COCO_LANES];
+static _Atomic int64_t      coco_metrics_gauge[COCO_M_GAUGES][COCO_LANES];
+static coco_metrics_cell_t  coco_metrics_cell[COCO_M_HISTOGRAMS][COCO_LANES];
+
+
+void
+coco_metrics_add(coco_counter_e c, coco_lane_id_e lane, uint64_t n)
+{
+    atomic_fetch_add_explicit(&coco_metrics_count[c][lane], n,
+                              memory_order_relaxed);
+}
+
+
+void
+coco_metrics_set(coco_gauge_e g, coco_lane_id_e lane, int64_t value)
+{
+    atomic_store_explicit(&coco_metrics_gauge[g][lane], value,
+                          memory_order_relaxed);
+}
+
+
+void
+coco_metrics_shift(coco_gauge_e g, coco_lane_id_e lane, int64_t by)
+{
+    atomic_fetch_add_explicit(&coco_metrics_gauge[g][lane], by,
+                              memory_order_relaxed);
+}
+
+
+int64_t
+coco_metrics_gauge_get(coco_gauge_e g, coco_lane_id_e lane)
+{
+    return atomic_load_explicit(&coco_metrics_gauge[g][lane],
+                                memory_order_relaxed);
+}
+
+
+void
+coco_metrics_observe(coco_histogram_e h, coco_lane_id_e lane, double value)
+{
+    size_t                i;
+    double                sum;
+    const double         *bounds;
+    coco_metrics_cell_t  *cell;
+
+    cell = &coco_metrics_cell[h][lane];
+    bounds = coco_metrics_histograms[h].bounds;
+
+    for (i = 0; i < COCO_METRICS_BOUNDS && bounds[i] != 0; i++) {
+        if (value <= bounds[i]) {
+            break;
+        }
+    }
+
+    if (i < COCO_METRICS_BOUNDS && bounds[i] == 0) {
+        i = COCO_METRICS_BOUNDS;
+    }
+
+    atomic_fetch_add_explicit(&cell->buckets[i], 1, memory_order_relaxed);
+
+    sum = atomic_load_explicit(&cell->sum, memory_order_relaxed);
+
+    while (!atomic_compare_exchange_weak_explicit(&cell->sum, &sum,
+                                                  sum + value,
+                                                  memory_order_relaxed,
+                                                  memory_order_relaxed))
+    {
+        /* another thread was faster; sum holds what it left */
+    }
+}
+
+
+char *
+coco_metrics_encode(size_t *ret_len)
+{
+    int    i, lane;
+    char  *text;
+    FILE  *out;
+
+    text = NULL;
+    out = open_memstream(&text, ret_len);
+    if (out == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < COCO_M_COUNTERS; i++) {
+        coco_metrics_head(out, coco_metrics_counters[i].name,
+                          coco_metrics_counters[i].help, "counter");
+
+        for (lane = 0; lane < COCO_LANES; lane++) {
+            fprintf(out, "%s{lane=\"%s\"} %llu\n",
+                    coco_metrics_counters[i].name, coco_metrics_lanes[lane],
+                    (unsigned long long) coco_metrics_count[i][lane]);
+        }
+    }
+
+    for (i = 0; i < COCO_M_GAUGES; i++) {
+        coco_metrics_head(out, coco_metrics_gauges[i].name,
+                          coco_metrics_gauges[i].help, "gauge");
+
+        for (lane = 0; lane < COCO_LANES; lane++) {
+            fprintf(out, "%s{lane=\"%s\"} %lld\n", coco_metrics_gauges[i].name,
+                    coco_metrics_lanes[lane],
+                    (long long) coco_metrics_gauge[i][lane]);
+        }
+    }
+
+    for (i = 0; i < COCO_M_HISTOGRAMS; i++) {
+        coco_metrics_histogram_encode(out, &coco_metrics_histograms[i],
+                                      coco_metrics_cell[i]);
+    }
+
+    coco_metrics_process_encode(out);
+
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+
+    return text;
+}
+
+
+static void
+coco_metrics_head(FILE *out, const char *name, const char *help,
+    const char *type)
+{
+    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+
+/* The count is the sum of the buckets read, so that the two always agree. */
+static void
+coco_metrics_histogram_encode(FILE *out, const coco_metrics_histogram_t *h,
+    coco_metrics_cell_t *cells)
+{
+    int                   lane;
+    size_t                i;
+    uint64_t              count;
+    coco_metrics_cell_t  *cell;
+
+    coco_metrics_head(out, h->name, h->help, "histogram");
+
+    for (lane = 0; lane < COCO_LANES; lane++) {
+        cell = &cells[lane];
+        count = 0;
+
+        for (i = 0; i < COCO_METRICS_BOUNDS && h->bounds[i] != 0; i++) {
+            count += cell->buckets[i];
+            fprintf(out, "%s_bucket{lane=\"%s\",le=\"%g\"} %llu\n", h->name,
+                    coco_metrics_lanes[lane], h->bounds[i],
+                    (unsigned long long) count);
+        }
+
+        count += cell->buckets[COCO_METRICS_BOUNDS];
+        fprintf(out, "%s_bucket{lane=\"%s\",le=\"+Inf\"} %llu\n", h->name,
+                coco_metrics_lanes[lane], (unsigned long long) count);
+        fprintf(out, "%s_sum{lane=\"%s\"} %.9g\n", h->name,
+                coco_metrics_lanes[lane], cell->sum);
+        fprintf(out, "%s_count{lane=\"%s\"} %llu\n", h->name,
+                coco_metrics_lanes[lane], (unsigned long long) count);
+    }
+}
+
+
+static void
+coco_metrics_process_encode(FILE *out)
+{
+    struct rusage  usage;
+
+    if (getrusage(RUSAGE_SELF, &usage) == -1) {
+        return;
+    }
+
+    coco_metrics_head(out, "process_cpu_seconds_total",
+                      "User and system CPU time.", "counter");
+    fprintf(out, "process_cpu_seconds_total %.6f\n",
+            (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+            + (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)
+              / 1e6);
+
+    coco_metrics_head(out, "coco_process_peak_memory_bytes",
+                      "The most memory that was resident.", "gauge");
+    fprintf(out, "coco_process_peak_memory_bytes %lld\n",
+            (long long) usage.ru_maxrss * 1024);
+}
