@@ -1,0 +1,195 @@
+"""A private stack for the suites: Stack(folder, port) over ./coco stack.
+
+Nothing here knows how a server is started; ./coco does."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COCO = os.path.join(ROOT, "coco")
+PORTS = 10              # a stack uses the first nine
+
+# Below Linux's ephemeral ports, so that no outgoing connection takes one.
+FIRST, LAST = map(int, os.environ.get("COCO_TEST_PORTS",
+                                      "20000-31990").split("-"))
+
+
+class StackError(Exception):
+    pass
+
+
+def free(port):
+    with contextlib.closing(socket.socket()) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class PortBlock:
+    """Ten ports that nobody uses, held against other suites until release().
+
+    The lock is on a file for each block: suites of several processes, started
+    at the same time, never choose the same one."""
+
+    def __init__(self):
+        folder = os.path.join(tempfile.gettempdir(),
+                              "coco-ports-%d" % os.getuid())
+        os.makedirs(folder, exist_ok=True)
+
+        for first in range(FIRST, LAST - PORTS + 2, PORTS):
+            self.file = open(os.path.join(folder, str(first)), "w")
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self.file.close()
+                continue
+            if all(free(p) for p in range(first, first + PORTS)):
+                self.first = first
+                return
+            self.file.close()
+
+        raise StackError("no ten free ports from %d to %d; set "
+                         "COCO_TEST_PORTS=FIRST-LAST" % (FIRST, LAST))
+
+    def release(self):
+        self.file.close()
+
+
+class Stack:
+    """The servers of ./coco stack in a folder and from a port of their own.
+
+    Without arguments both are new, and close() removes the folder.
+    `only` names fewer servers ("postgres redis"), `robots` is COCO_SIM,
+    `environment` is added to what ./coco sees.
+
+        with Stack() as stack:
+            stack.up()
+            requests.get(stack.http + "/healthz")
+    """
+
+    def __init__(self, folder=None, port=None, only=None, robots=0,
+                 environment=None):
+        self.block = None if port else PortBlock()
+        self.port = port or self.block.first
+        self.made = folder is None
+        self.folder = folder or tempfile.mkdtemp(prefix="coco-stack.")
+        os.chmod(self.folder, 0o755) if self.made else None
+        self.environment = dict(os.environ, COCO_RUN=str(self.folder),
+                                COCO_PORT=str(self.port),
+                                COCO_SIM=str(robots))
+        self.environment.setdefault("COCO_PG_FSYNC", "off")
+        if only:
+            self.environment["COCO_STACK_ONLY"] = only
+        self.environment.update(environment or {})
+
+    def coco(self, *words, check=True, timeout=180):
+        """Runs ./coco stack WORDS; returns its standard output."""
+        done = subprocess.run([COCO, "stack", *words], env=self.environment,
+                              stdin=subprocess.DEVNULL, text=True,
+                              capture_output=True, timeout=timeout)
+        if check and done.returncode != 0:
+            raise StackError("coco stack %s: exit %d\n%s%s" % (
+                " ".join(words), done.returncode, done.stdout, done.stderr))
+        return done.stdout
+
+    def up(self):
+        self.coco("up")
+        return self
+
+    def down(self):
+        self.coco("down")
+
+    def restart(self, name):
+        self.coco("restart", name)
+
+    def kill(self, name):
+        """SIGKILL; it stays down until restart()."""
+        self.coco("kill", name)
+
+    def env(self):
+        """What ./coco stack env prints, as a dict."""
+        lines = shlex.split(self.coco("env"))
+        return dict(line.split("=", 1) for line in lines)
+
+    def pid(self, name):
+        with open(os.path.join(self.folder, name + ".pid")) as file:
+            return int(file.read())
+
+    def log(self, name):
+        with open(os.path.join(self.folder, "log", name + ".log"),
+                  errors="replace") as file:
+            return file.read()
+
+    @property
+    def http(self):
+        return "http://127.0.0.1:%d" % self.port
+
+    @property
+    def mqtt_port(self):
+        return self.port + 1
+
+    @property
+    def redis_port(self):
+        return self.port + 2
+
+    @property
+    def postgres_port(self):
+        return self.port + 3
+
+    @property
+    def metrics(self):
+        return "http://127.0.0.1:%d" % (self.port + 6)
+
+    @property
+    def redis_url(self):
+        return "redis://127.0.0.1:%d/0" % self.redis_port
+
+    @property
+    def postgres(self):
+        return "postgresql://coco@127.0.0.1:%d/coco" % self.postgres_port
+
+    @property
+    def token(self):
+        """Every scope; made by up()."""
+        with open(os.path.join(self.folder, "token")) as file:
+            return file.read().strip()
+
+    @property
+    def headers(self):
+        return {"Authorization": "Bearer " + self.token}
+
+    def close(self):
+        self.coco("clean", check=False)
+        if self.made:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.block:
+            self.block.release()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def wait_for(check, seconds=10, what="the condition", every=0.02):
+    """Asks check() until it is true; returns what it said."""
+    until = time.monotonic() + seconds
+    while True:
+        said = check()
+        if said:
+            return said
+        if time.monotonic() > until:
+            raise AssertionError("%s did not come within %g s" %
+                                 (what, seconds))
+        time.sleep(every)
