@@ -62,6 +62,11 @@ $(BUILD)/tests/%: tests/unit/%.c $(WORKER_LIB) $(CORE_LIB)
 	$(CC) $(CFLAGS) -Isrc/core -Iworkers $(PKG_CFLAGS) -o $@ $^ \
 	    -lcmocka -ljansson $(WORKER_LIBS)
 
+$(BUILD)/tests/sim_%: tests/unit/sim_%.c \
+    $(call objects,$(filter-out sim/main.c,$(SIM_SRC)))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $^ -lcmocka -ljansson -lmosquitto -lm
+
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
 # --- nginx module -----------------------------------------------------------
