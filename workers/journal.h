@@ -39,7 +39,8 @@ typedef struct {
 } coco_journal_record_t;
 
 /* COCO_ERROR with a message that says what to do (held by another process,
- * bound to another client id, directory not writable). */
+ * bound to another client id, directory not writable). o->path and
+ * o->client_id are copied. */
 int coco_journal_open(coco_journal_t **ret, const coco_journal_options_t *o,
     char *error, size_t error_size);
 
@@ -55,11 +56,16 @@ int coco_journal_next(coco_journal_t *j, coco_journal_record_t *ret);
 void coco_journal_wait(coco_journal_t *j, unsigned timeout_ms);
 void coco_journal_wake(coco_journal_t *j);
 
-/* Moves the low-water offset and removes segments wholly below it. */
+/* Moves the low-water offset and removes segments wholly below it. The
+ * reader's thread, or any once that has ended. COCO_ERROR with errno. */
 int coco_journal_commit(coco_journal_t *j, uint64_t position);
 
 uint64_t coco_journal_pending(coco_journal_t *j);   /* bytes above low water */
 bool coco_journal_full(coco_journal_t *j);          /* with hysteresis */
+
+/* Places that the reader could not read. The segment stays as *.corrupt when
+ * it is removed, and everything else in it is delivered. The reader only. */
+uint64_t coco_journal_corrupt(const coco_journal_t *j);
 
 void coco_journal_close(coco_journal_t *j);
 
