@@ -53,9 +53,9 @@ $(BIN)/coco-worker: $(BUILD)/obj/workers/main.o $(WORKER_LIB) $(CORE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
 
-$(BIN)/coco-sim: $(call objects,$(SIM_SRC)) $(CORE_LIB)
+$(BIN)/coco-sim: $(call objects,$(SIM_SRC))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lcrypto -lm
+	$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lm
 
 $(BUILD)/tests/%: tests/unit/%.c $(WORKER_LIB) $(CORE_LIB)
 	@mkdir -p $(@D)
