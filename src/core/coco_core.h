@@ -27,7 +27,8 @@ typedef struct {
 
 #define coco_string(s)  ((coco_str_t) { (s), sizeof(s) - 1 })
 
-/* Derived from the cause by SHA-256, cut to 128 bits; shown as a UUID. */
+/* Derived from the cause by SHA-256, cut to 128 bits, with the version (8)
+ * and variant bits of RFC 9562; shown as a UUID. */
 typedef struct {
     uint8_t  bytes[COCO_ID_LEN];
 } coco_id_t;

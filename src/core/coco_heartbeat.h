@@ -60,9 +60,12 @@ typedef struct {
  * `payload` or `serial`; nothing is allocated.
  * COCO_ERROR: *err names the field. *ret is then undefined except .serial
  * when it was valid.
- * Rules: CONTRACT "Heartbeat": ts is integer milliseconds or an ISO-8601
- * string, not before 2015, not over a day ahead of received_at; state one of
- * five or absent; a null optional member is an absent one.
+ * Rules: CONTRACT "Heartbeat": ts is whole milliseconds (1700000000000.0 too)
+ * or an ISO-8601 string, not before 2015, not over a day ahead of
+ * received_at; state one of five or absent; percent, latitude and longitude
+ * required; heading 0 to 360, speed and accuracy not negative; software a
+ * string or an object. A null optional member is an absent one, also a
+ * component; unknown members are let through and kept.
  */
 int coco_heartbeat_decode(coco_heartbeat_t *ret, coco_str_t serial,
     coco_str_t payload, int64_t received_at, coco_error_t *err);

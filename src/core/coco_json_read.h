@@ -2,7 +2,9 @@
  * A pull reader over one JSON text (RFC 8259), in place, without allocation.
  * Stricter than the RFC where Postgres or we are: it refuses invalid UTF-8,
  * \u0000, lone surrogates, duplicate member names, depth over 32, numbers
- * that overflow a double (1e400), and anything after the value.
+ * that overflow a double (1e400) or that Postgres' numeric cannot hold (over
+ * 1,000 characters, or an exponent beyond 9999), anything after the value,
+ * and more than 4,096 members in the objects that are open at one point.
  */
 
 #ifndef COCO_JSON_READ_H
@@ -11,6 +13,7 @@
 #include "coco_core.h"
 
 #define COCO_JSON_DEPTH_MAX  32
+#define COCO_JSON_NAMES_MAX  4096
 
 typedef enum {
     COCO_JSON_NULL, COCO_JSON_FALSE, COCO_JSON_TRUE, COCO_JSON_NUMBER,
@@ -29,8 +32,9 @@ typedef struct {
 
 /* Checks the whole text and returns its value (an OBJECT or ARRAY only by
  * its extent: walk it with coco_json_member_next). COCO_ERROR with err->field
- * "" or the path of the member at fault. After COCO_OK the walkers below
- * cannot fail on any part of the text. */
+ * "" (syntax) or the path of the member at fault ("battery.percent",
+ * "stops[2].name"); the reason ends with the byte's offset, from 0. After
+ * COCO_OK the walkers below cannot fail on any part of the text. */
 int coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err);
 
 /* Walks a checked OBJECT or ARRAY value. *pos starts at 0. Returns false at

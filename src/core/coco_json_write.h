@@ -33,9 +33,11 @@ void coco_json_key(coco_json_out_t *out, const char *name, size_t len);
     coco_json_key(out, literal, sizeof(literal) - 1)
 
 /* Values; each puts a comma first where one is due. */
-void coco_json_string(coco_json_out_t *out, coco_str_t value); /* escapes */
+void coco_json_string(coco_json_out_t *out, coco_str_t value); /* escapes;
+    invalid UTF-8 becomes U+FFFD; null if absent */
 void coco_json_int(coco_json_out_t *out, int64_t value);
-void coco_json_double(coco_json_out_t *out, double value);     /* shortest */
+void coco_json_double(coco_json_out_t *out, double value);     /* the
+    shortest text that reads back as value; null for NAN and infinities */
 void coco_json_bool(coco_json_out_t *out, bool value);
 void coco_json_null(coco_json_out_t *out);
 void coco_json_id(coco_json_out_t *out, const coco_id_t *id);

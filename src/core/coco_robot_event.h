@@ -18,10 +18,11 @@ typedef enum {
 } coco_event_type_e;
 
 typedef struct {
-    coco_id_t          id;            /* of the event id, else serial,type,ts */
+    coco_id_t          id;            /* of serial and event id, else of serial,
+                                         type, ts */
     coco_str_t         serial;
     coco_event_type_e  type;
-    coco_str_t         type_name;     /* 1 to 64 characters */
+    coco_str_t         type_name;     /* 1 to 64 bytes */
     int64_t            ts, received_at;                 /* ms */
     coco_str_t         event_id;      /* the robot's own; data NULL if none */
     coco_str_t         trigger;       /* PIN_ENTRY_CONFIRM COMMAND OTHER */
@@ -32,8 +33,10 @@ typedef struct {
 } coco_robot_event_t;
 
 /* As coco_heartbeat_decode; strings with escapes are refused where an
- * identifier is expected (id, type, trigger, commandId, pin), reason is kept
- * as JSON text between its quotes. */
+ * identifier is expected (id, type, trigger, commandId, pin), and so are
+ * empty ones and those over 128 bytes (type: 64). reason is kept as JSON text
+ * between its quotes, up to 4096 bytes. Of a type we do not know, members
+ * that do not fit (a trigger of its own, say) are taken as absent. */
 int coco_robot_event_decode(coco_robot_event_t *ret, coco_str_t serial,
     coco_str_t payload, int64_t received_at, coco_error_t *err);
 
