@@ -1,0 +1,229 @@
+"""coco-sim against a real broker, watched by a client that is not its own."""
+
+import collections
+import getpass
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import paho.mqtt.client as mqtt
+import pytest
+
+from stack import ROOT, PortBlock, wait_for
+
+SIM = os.path.join(ROOT, "bin", "coco-sim")
+START = 1700000000000
+
+
+class Broker:
+    """Mosquitto with none of its limits, and everything published to it. What
+    it acknowledged outlives it, in the subscriber's session."""
+
+    def __init__(self, port, folder):
+        self.port = port
+        self.conf = folder / "mosquitto.conf"
+        self.conf.write_text(
+            "listener %d 127.0.0.1\nallow_anonymous true\n"
+            "max_queued_messages 0\nmax_queued_bytes 0\n"
+            "persistence true\npersistence_location %s/\n"
+            "user %s\nlog_type error\n"
+            % (port, folder, getpass.getuser()))
+        self.seen = []
+        self.server_start()
+
+        subscribed = []
+        self.client = mqtt.Client("watcher", clean_session=False)
+        self.client.reconnect_delay_set(0.1, 0.2)
+        self.client.on_connect = lambda c, *_: c.subscribe("#", 1)
+        self.client.on_subscribe = lambda *_: subscribed.append(1)
+        self.client.on_message = lambda c, u, m: self.seen.append(
+            (m.topic, m.payload))
+        self.client.connect("127.0.0.1", self.port)
+        self.client.loop_start()
+        wait_for(lambda: subscribed, what="the subscription")
+
+    def server_start(self):
+        self.server = subprocess.Popen(["mosquitto", "-c", str(self.conf)],
+                                       stdin=subprocess.DEVNULL)
+        wait_for(self.answers, what="the broker")
+
+    def server_stop(self):
+        self.server.terminate()
+        self.server.wait(10)
+
+    def answers(self):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def close(self):
+        self.client.loop_stop()
+        self.server_stop()
+
+    def heartbeats(self):
+        return [json.loads(payload) for _, payload in self.seen]
+
+
+@pytest.fixture
+def broker(tmp_path):
+    block = PortBlock()
+    one = Broker(block.first, tmp_path)
+    yield one
+    one.close()
+    block.release()
+
+
+def command(broker, *words):
+    return [SIM, "--port", str(broker.port), *map(str, words)]
+
+
+def sim(broker, *words, stdin=""):
+    """Runs to the end; returns what its closing line counts."""
+    done = subprocess.run(command(broker, *words), input=stdin, text=True,
+                          capture_output=True, timeout=60)
+    counts = dict(word.split("=") for word in done.stdout.split())
+    counts = {name: int(value) for name, value in counts.items()}
+    if counts:
+        wait_for(lambda: len(broker.seen) >= counts["acknowledged"],
+                 what="what was acknowledged")
+    return done, counts
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_fleet_in_its_time(broker, version):
+    done, counts = sim(broker, "--robots", 4, "--hz", 5, "--seconds", 1.1,
+                       "--mqtt-version", version, "--serial-prefix", "v.")
+    assert done.returncode == 0
+    assert counts["acknowledged"] == counts["published"] == len(broker.seen)
+    assert 20 <= len(broker.seen) <= 24
+
+    now = time.time() * 1000
+    for topic, payload in broker.seen:
+        heartbeat = json.loads(payload)
+        assert topic == "robot/%s/status" % heartbeat["serial"]
+        assert now - 10000 < heartbeat["ts"] < now + 1000
+    assert {h["serial"] for h in broker.heartbeats()} == {
+        "v.%04d" % n for n in range(1, 5)}
+
+
+def test_same_seed_same_messages(broker):
+    runs = []
+    for seed in (5, 5, 6):
+        broker.seen.clear()
+        done, _ = sim(broker, "--robots", 10, "--burst", 500, "--seed", seed,
+                      "--start-ms", START)
+        assert done.returncode == 0
+        by_robot = collections.defaultdict(list)
+        for topic, payload in broker.seen:
+            by_robot[topic].append(payload)
+        runs.append(by_robot)
+
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+    times = [json.loads(p)["ts"] for p in runs[0]["robot/sim-0001/status"]]
+    assert times == [START + 1000 * n for n in range(50)]
+
+
+def test_burst_is_of_the_past_and_distinct(broker):
+    done, counts = sim(broker, "--robots", 7, "--hz", 10, "--burst", 3001,
+                       "--window", 50)
+    assert done.returncode == 0
+    assert counts["published"] == counts["acknowledged"] == 3001
+    assert len({(h["serial"], h["ts"]) for h in broker.heartbeats()}) == 3001
+    newest = max(h["ts"] for h in broker.heartbeats())
+    assert -30000 < newest - time.time() * 1000 < 200
+
+
+def test_heartbeats_without_network_come_late(broker):
+    """The model takes networks away; all of it arrives, in order."""
+    done, counts = sim(broker, "--robots", 100, "--hz", 2, "--seconds", 8,
+                       "--seed", 3)
+    assert done.returncode == 0
+    assert counts["reconnects"] > 0 and counts["dropped"] == 0
+    assert counts["acknowledged"] == counts["published"]
+
+    times = collections.defaultdict(set)
+    for heartbeat in broker.heartbeats():
+        times[heartbeat["serial"]].add(heartbeat["ts"])
+    assert len(times) == 100
+    for ts in times.values():
+        steps = {b - a for a, b in zip(sorted(ts), sorted(ts)[1:])}
+        assert steps == {500}
+
+
+def test_broker_dies_and_returns(broker):
+    process = subprocess.Popen(command(broker, "--robots", 5, "--hz", 20),
+                               stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: len(broker.seen) > 50, what="the first heartbeats")
+        broker.server_stop()
+        before = len(broker.seen)
+        broker.server_start()
+        wait_for(lambda: len(broker.seen) > before + 100, what="the rest")
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    counts = dict(word.split("=") for word in out.split())
+    assert process.returncode == 0
+    assert int(counts["reconnects"]) == 5
+    assert counts["acknowledged"] == counts["published"]
+
+    # Whatever was published is there, of all robots, without a gap.
+    wait_for(lambda: len({(h["serial"], h["ts"])
+                          for h in broker.heartbeats()})
+             == int(counts["published"]), what="every heartbeat")
+
+
+def test_script_in_order_and_in_time(broker):
+    lines = [
+        '{"topic":"robot/a/status","payload":{"ts":1,"ts":2,"x":1e999}}',
+        '{"topic":"robot/a/events","payload":"not \\u0000 JSON","afterMs":300}',
+        '',
+        '{"afterMs":0,"payload":[],"topic":"robot/ \\u00fc/status"}',
+    ]
+    began = time.monotonic()
+    done, counts = sim(broker, "--script", "-", stdin="\n".join(lines))
+    assert time.monotonic() - began >= 0.3
+    assert done.returncode == 0
+    assert counts == {"published": 3, "acknowledged": 3, "reconnects": 0,
+                      "dropped": 0}
+    assert broker.seen == [
+        ("robot/a/status", b'{"ts":1,"ts":2,"x":1e999}'),
+        ("robot/a/events", b"not \0 JSON"),
+        ("robot/ \u00fc/status", b"[]"),
+    ]
+
+
+def test_long_script(broker, tmp_path):
+    script = tmp_path / "script.jsonl"
+    script.write_text("".join(
+        '{"topic":"robot/r/status","payload":{"n":%d}}\n' % n
+        for n in range(5000)))
+    done, counts = sim(broker, "--script", script)
+    assert done.returncode == 0 and counts["acknowledged"] == 5000
+    assert [h["n"] for h in broker.heartbeats()] == list(range(5000))
+
+
+def test_bad_script_line_is_named(broker):
+    done, counts = sim(broker, "--script", "-",
+                       stdin='{"topic":"t","payload":1}\n{"topic":1}\n')
+    assert done.returncode == 1
+    assert "line 2" in done.stderr
+    assert counts["acknowledged"] == 1
+
+
+@pytest.mark.parametrize("words, named", [
+    (["--robots", "0"], "--robots"), (["--robots", "1.5"], "--robots"),
+    (["--hz", "nan"], "--hz"), (["--port", "x"], "--port"),
+    (["--serial-prefix", "a b"], "--serial-prefix"),
+    (["--mqtt-version", "4"], "--mqtt-version"),
+    (["--script", "/nowhere"], "/nowhere"), (["extra"], "extra"),
+])
+def test_bad_options_are_named(words, named):
+    done = subprocess.run([SIM, *words], capture_output=True, text=True,
+                          timeout=10)
+    assert done.returncode == 1
+    assert named in done.stderr
