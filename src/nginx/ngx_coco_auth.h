@@ -10,25 +10,28 @@
 
 typedef struct ngx_coco_auth_s  ngx_coco_auth_t;
 
+/* subject is "sub", and for a token without one a digest of the token: the
+ * caller that an Idempotency-Key belongs to. */
 typedef struct {
-    ngx_str_t  subject;     /* "sub", or empty */
-    ngx_str_t  scope;       /* space-separated */
+    ngx_str_t  subject;
 } ngx_coco_caller_t;
 
 /*
  * Checks the request's Authorization header for `scope` ("robots:read").
- * NGX_OK: *caller is filled, valid until the request ends. Otherwise the
- * reply was sent (401 with WWW-Authenticate, 403) and the return value is
- * for ngx_http_finalize_request.
+ * NGX_OK: *caller is filled, valid until the request ends. NGX_DECLINED:
+ * the request is refused, *ret_rc is what ngx_http_finalize_request takes,
+ * and the reply was sent (401 with WWW-Authenticate, 403).
  */
 ngx_int_t ngx_coco_auth_check(ngx_http_request_t *r, const ngx_str_t *scope,
-    ngx_coco_caller_t *caller);
+    ngx_coco_caller_t *caller, ngx_int_t *ret_rc);
 
 ngx_coco_auth_t *ngx_coco_auth_create(ngx_conf_t *cf);
 char *ngx_coco_auth_init(ngx_conf_t *cf, ngx_coco_auth_t *auth);
 
 /* Directive handlers, used in the base module's command table. The offset of
  * `auth` in the main configuration is theirs to use. */
+
+/* coco_auth_key <file> [alg=HS256|RS256|ES256] [kid=…], repeatable */
 char *ngx_coco_auth_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_coco_auth_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_coco_auth_audience(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -13,28 +13,36 @@
 ngx_int_t ngx_coco_reply_json(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *body);
 
-/* Encodes into a buffer of r->pool, larger when `size` was too small. */
+/* Encodes into a buffer of r->pool, larger when `size` was too small: then
+ * `encode` runs a second time. */
 typedef void (*ngx_coco_encode_pt)(coco_json_out_t *out, void *data);
 ngx_int_t ngx_coco_reply_encode(ngx_http_request_t *r, ngx_uint_t status,
     size_t size, ngx_coco_encode_pt encode, void *data);
 
+/* NUL-terminated UTF-8. */
 typedef struct {
     const char  *field;
     const char  *detail;
 } ngx_coco_field_error_t;
 
 /* application/problem+json: type, title, status, detail, instance, and
- * errors[] when nerrors is not 0. detail says what to do. */
+ * errors[] when nerrors is not 0. detail (UTF-8) says what to do. */
 ngx_int_t ngx_coco_reply_problem(ngx_http_request_t *r, ngx_uint_t status,
     const char *detail);
 ngx_int_t ngx_coco_reply_problem_fields(ngx_http_request_t *r,
     ngx_uint_t status, const char *detail,
     const ngx_coco_field_error_t *errors, ngx_uint_t nerrors);
 
+/* 400 naming the field of err ("body" when it is the whole text); 500 when
+ * err->reason is empty, which is how memory that ran out looks. */
+ngx_int_t ngx_coco_reply_bad_field(ngx_http_request_t *r,
+    const coco_error_t *err);
+
 /* 503 with Retry-After; names the backend and how it failed. */
 ngx_int_t ngx_coco_reply_unavailable(ngx_http_request_t *r,
     const char *backend, ngx_coco_outcome_e outcome);
 
+/* name lives as long as the request; so does value->data. */
 ngx_int_t ngx_coco_reply_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 

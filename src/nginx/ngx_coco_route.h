@@ -10,21 +10,26 @@
 
 #define NGX_COCO_ROUTE_ARGS  4
 
+/* CONTRACT "Bodies" */
+#define NGX_COCO_BODY_MAX    (256 * 1024)
+
 typedef struct {
     ngx_str_t          path[NGX_COCO_ROUTE_ARGS];   /* what {…} stood for */
     ngx_coco_caller_t  caller;
-    ngx_str_t          body;      /* the whole body, when the route takes one */
+    ngx_str_t          body;      /* the whole body; empty when there is none */
 } ngx_coco_call_t;
 
+/* Returns what ngx_http_finalize_request takes. *call is in r->pool. */
 typedef ngx_int_t (*ngx_coco_route_handler_pt)(ngx_http_request_t *r,
     ngx_coco_call_t *call);
 
 typedef struct {
     ngx_uint_t                 methods;     /* NGX_HTTP_GET (HEAD goes along) … */
-    ngx_str_t                  path;        /* "/state/{}/history" */
+    ngx_str_t                  path;        /* "/state/{serial}/history" */
     ngx_str_t                  scope;
-    size_t                     body_max;    /* 0: takes no body; else bytes,
-                                               JSON media type required */
+    size_t                     body_max;    /* 0: a body is dropped; else
+                                               bytes, JSON media type required
+                                               unless the body is empty */
     ngx_coco_route_handler_pt  handler;
 } ngx_coco_route_t;
 
@@ -32,9 +37,14 @@ typedef struct {
  * The content handler's whole work: finds the route (404; 405 with Allow),
  * checks the token (401, 403), the serial wherever the template has {serial}
  * (400), the media type (415) and the body's size (413), reads the body, and
- * calls the handler. `routes` ends with an empty path.
+ * calls the handler. `routes` ends with an empty path. While a body is read
+ * the request's context of ngx_coco_base_module is the route's.
  */
 ngx_int_t ngx_coco_route_handle(ngx_http_request_t *r,
     const ngx_coco_route_t *routes);
+
+/* Gives the location that is being configured to one of the modules; the
+ * return value is a directive handler's. */
+char *ngx_coco_route_location(ngx_conf_t *cf, ngx_http_handler_pt handler);
 
 #endif /* NGX_COCO_ROUTE_H */

@@ -1,0 +1,62 @@
+/*
+ * Requests that one statement answers: a row, a page of rows, or a write
+ * under an Idempotency-Key. The failures of Postgres become replies here.
+ */
+
+#ifndef NGX_COCO_QUERY_H
+#define NGX_COCO_QUERY_H
+
+#include "ngx_coco.h"
+#include "ngx_coco_pg.h"
+#include "ngx_coco_route.h"
+#include "coco_json_write.h"
+
+/* Called with the rows; sends the reply. Returns what
+ * ngx_http_finalize_request takes. `result` lives until it returns. */
+typedef ngx_int_t (*ngx_coco_query_reply_pt)(ngx_http_request_t *r,
+    PGresult *result, void *data);
+
+/* Sends the statement and returns what ngx_http_finalize_request takes.
+ * Without an answer the reply is 503, with an error of the server 500. */
+ngx_int_t ngx_coco_query(ngx_http_request_t *r,
+    ngx_coco_pg_statement_t *statement, const ngx_str_t *params,
+    ngx_coco_query_reply_pt reply, void *data);
+
+/* One page, {"items":[…],"nextCursor":…}. The statement returns up to
+ * limit + 1 rows; its last parameter is that number, put in here. */
+typedef struct {
+    ngx_uint_t   limit;
+    int          ms_column;       /* the cursor's milliseconds; -1: none */
+    int          key_column;      /* the cursor's text */
+
+    /* Encodes one row; may run twice for the same row. */
+    void       (*row)(coco_json_out_t *out, const PGresult *result, int row,
+                      void *data);
+    void        *data;
+} ngx_coco_query_page_t;
+
+ngx_int_t ngx_coco_query_page(ngx_http_request_t *r,
+    ngx_coco_pg_statement_t *statement, ngx_str_t *params,
+    ngx_coco_query_page_t *page);
+
+/* A write: a function of the database whose first four parameters are those
+ * of coco.idempotency_begin() (put in here; params[0] to [3]) and that
+ * returns one row (status, response). */
+#define NGX_COCO_WRITE_PARAMS  4
+
+ngx_int_t ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
+    ngx_coco_pg_statement_t *statement, ngx_str_t *params);
+
+/* NGX_OK when the result has rows to read. Otherwise *ret_rc is what
+ * ngx_http_finalize_request takes, and the reply was sent. */
+ngx_int_t ngx_coco_query_check(ngx_http_request_t *r,
+    ngx_coco_outcome_e outcome, const PGresult *result, ngx_int_t *ret_rc);
+
+/* A bigint in text; 0 when null. */
+int64_t ngx_coco_query_int(const PGresult *result, int row, int column);
+
+/* Decimal text of n in r->pool, for parameters. */
+ngx_int_t ngx_coco_query_param_int(ngx_http_request_t *r, int64_t n,
+    ngx_str_t *ret);
+
+#endif /* NGX_COCO_QUERY_H */

@@ -1,0 +1,316 @@
+/*
+ * Replies: JSON documents and RFC 9457 problems. Sends, never decides: no
+ * handler's knowledge belongs here.
+ */
+
+#include "ngx_coco_reply.h"
+
+
+#define NGX_COCO_PROBLEM_SIZE  512
+
+
+typedef struct {
+    ngx_uint_t                     status;
+    coco_str_t                     detail;
+    ngx_str_t                      instance;
+    const ngx_coco_field_error_t  *errors;
+    ngx_uint_t                     nerrors;
+} ngx_coco_problem_t;
+
+
+static ngx_int_t ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
+    const ngx_str_t *type, ngx_str_t *body);
+static ngx_int_t ngx_coco_reply_fill(ngx_http_request_t *r, size_t size,
+    ngx_coco_encode_pt encode, void *data, ngx_str_t *ret);
+static void ngx_coco_reply_problem_encode(coco_json_out_t *out, void *data);
+static coco_str_t ngx_coco_reply_title(ngx_uint_t status);
+
+
+static const ngx_str_t  ngx_coco_json_type = ngx_string("application/json");
+static const ngx_str_t  ngx_coco_problem_type =
+                                    ngx_string("application/problem+json");
+
+
+ngx_int_t
+ngx_coco_reply_json(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t *body)
+{
+    return ngx_coco_reply_send(r, status, &ngx_coco_json_type, body);
+}
+
+
+ngx_int_t
+ngx_coco_reply_encode(ngx_http_request_t *r, ngx_uint_t status, size_t size,
+    ngx_coco_encode_pt encode, void *data)
+{
+    ngx_str_t  body;
+
+    if (ngx_coco_reply_fill(r, size, encode, data, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_coco_reply_json(r, status, &body);
+}
+
+
+ngx_int_t
+ngx_coco_reply_problem(ngx_http_request_t *r, ngx_uint_t status,
+    const char *detail)
+{
+    return ngx_coco_reply_problem_fields(r, status, detail, NULL, 0);
+}
+
+
+ngx_int_t
+ngx_coco_reply_problem_fields(ngx_http_request_t *r, ngx_uint_t status,
+    const char *detail, const ngx_coco_field_error_t *errors,
+    ngx_uint_t nerrors)
+{
+    size_t              len;
+    ngx_str_t           body;
+    ngx_coco_problem_t  problem;
+
+    /* the decoded path may hold any byte; escaped again it is a valid URI */
+
+    len = r->uri.len + 2 * ngx_escape_uri(NULL, r->uri.data, r->uri.len,
+                                          NGX_ESCAPE_URI);
+    problem.instance.data = ngx_pnalloc(r->pool, len);
+    if (problem.instance.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_escape_uri(problem.instance.data, r->uri.data, r->uri.len,
+                   NGX_ESCAPE_URI);
+    problem.instance.len = len;
+
+    problem.status = status;
+    problem.detail = (coco_str_t) { detail, ngx_strlen(detail) };
+    problem.errors = errors;
+    problem.nerrors = nerrors;
+
+    if (ngx_coco_reply_fill(r, NGX_COCO_PROBLEM_SIZE,
+                            ngx_coco_reply_problem_encode, &problem, &body)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_coco_reply_send(r, status, &ngx_coco_problem_type, &body);
+}
+
+
+ngx_int_t
+ngx_coco_reply_bad_field(ngx_http_request_t *r, const coco_error_t *err)
+{
+    ngx_coco_field_error_t  error;
+
+    if (err->reason[0] == '\0') {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    error.field = err->field[0] != '\0' ? err->field : "body";
+    error.detail = err->reason;
+
+    return ngx_coco_reply_problem_fields(r, NGX_HTTP_BAD_REQUEST,
+                                         "The request is not valid; "
+                                         "errors names what to correct.",
+                                         &error, 1);
+}
+
+
+ngx_int_t
+ngx_coco_reply_unavailable(ngx_http_request_t *r, const char *backend,
+    ngx_coco_outcome_e outcome)
+{
+    u_char            *p, detail[128];
+    const char        *how;
+    static ngx_str_t   retry_after = ngx_string("1");
+
+    switch (outcome) {
+
+    case NGX_COCO_TIMEOUT:
+        how = "did not answer in time";
+        break;
+
+    case NGX_COCO_FULL:
+        how = "has too many requests waiting";
+        break;
+
+    default:
+        how = "cannot be reached";
+    }
+
+    p = ngx_snprintf(detail, sizeof(detail) - 1, "%s %s; try again later.",
+                     backend, how);
+    *p = '\0';
+
+    if (ngx_coco_reply_header(r, "Retry-After", &retry_after) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_coco_reply_problem(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                  (char *) detail);
+}
+
+
+ngx_int_t
+ngx_coco_reply_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
+    const ngx_str_t *type, ngx_str_t *body)
+{
+    ngx_int_t    rc;
+    ngx_buf_t   *b;
+    ngx_chain_t  out;
+
+    r->headers_out.status = status;
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_length_n = body->len;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->memory = body->len != 0;
+    b->last_buf = (r == r->main);
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_coco_reply_fill(ngx_http_request_t *r, size_t size,
+    ngx_coco_encode_pt encode, void *data, ngx_str_t *ret)
+{
+    char             *start;
+    coco_json_out_t   out;
+
+    for ( ;; ) {
+        start = ngx_pnalloc(r->pool, size);
+        if (start == NULL) {
+            return NGX_ERROR;
+        }
+
+        coco_json_out_init(&out, start, size);
+        encode(&out, data);
+
+        if (coco_json_out_ok(&out)) {
+            ret->data = (u_char *) start;
+            ret->len = out.len;
+            return NGX_OK;
+        }
+
+        (void) ngx_pfree(r->pool, start);
+        size = out.len;
+    }
+}
+
+
+static void
+ngx_coco_reply_problem_encode(coco_json_out_t *out, void *data)
+{
+    ngx_coco_problem_t  *problem = data;
+
+    ngx_uint_t                     i;
+    const ngx_coco_field_error_t  *e;
+
+    coco_json_object_open(out);
+    coco_json_name(out, "type");
+    coco_json_string(out, coco_string("about:blank"));
+    coco_json_name(out, "title");
+    coco_json_string(out, ngx_coco_reply_title(problem->status));
+    coco_json_name(out, "status");
+    coco_json_int(out, problem->status);
+    coco_json_name(out, "detail");
+    coco_json_string(out, problem->detail);
+    coco_json_name(out, "instance");
+    coco_json_string(out, ngx_coco_str(problem->instance));
+
+    if (problem->nerrors) {
+        coco_json_name(out, "errors");
+        coco_json_array_open(out);
+
+        for (i = 0; i < problem->nerrors; i++) {
+            e = &problem->errors[i];
+
+            coco_json_object_open(out);
+            coco_json_name(out, "field");
+            coco_json_string(out, (coco_str_t) { e->field,
+                                                 ngx_strlen(e->field) });
+            coco_json_name(out, "detail");
+            coco_json_string(out, (coco_str_t) { e->detail,
+                                                 ngx_strlen(e->detail) });
+            coco_json_object_close(out);
+        }
+
+        coco_json_array_close(out);
+    }
+
+    coco_json_object_close(out);
+}
+
+
+/* RFC 9457, section 4.2.1: with about:blank the title is the status's own. */
+
+static coco_str_t
+ngx_coco_reply_title(ngx_uint_t status)
+{
+    switch (status) {
+    case NGX_HTTP_BAD_REQUEST:
+        return coco_string("Bad Request");
+    case NGX_HTTP_UNAUTHORIZED:
+        return coco_string("Unauthorized");
+    case NGX_HTTP_FORBIDDEN:
+        return coco_string("Forbidden");
+    case NGX_HTTP_NOT_FOUND:
+        return coco_string("Not Found");
+    case NGX_HTTP_NOT_ALLOWED:
+        return coco_string("Method Not Allowed");
+    case NGX_HTTP_CONFLICT:
+        return coco_string("Conflict");
+    case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
+        return coco_string("Content Too Large");
+    case NGX_HTTP_UNSUPPORTED_MEDIA_TYPE:
+        return coco_string("Unsupported Media Type");
+    case 422:
+        return coco_string("Unprocessable Content");
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        return coco_string("Service Unavailable");
+    case NGX_HTTP_GATEWAY_TIME_OUT:
+        return coco_string("Gateway Timeout");
+    default:
+        return coco_string("Internal Server Error");
+    }
+}
