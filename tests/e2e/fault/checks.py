@@ -1,0 +1,106 @@
+"""Compares what the system holds with what was published. Each check returns
+findings, empty when all is well: test_fault_checks.py shows that they can
+find.
+"""
+
+from collections import Counter, namedtuple
+
+History = namedtuple("History", "lost duplicates foreign wrong_state")
+
+ROWS = """
+    select serial, round(extract(epoch from date) * 1000)::bigint, state
+      from coco.state_history where serial = any(%s)
+    union all
+    select serial, round(extract(epoch from date) * 1000)::bigint, state
+      from coco.state_history_late where serial = any(%s)"""
+
+
+def stored(system, serials):
+    """How many heartbeats of these robots are in the history."""
+    return system.value("select count(*) from (%s) as h" % ROWS,
+                        serials, serials)
+
+
+def history(system, fleet, acknowledged):
+    """Every acknowledged heartbeat is there once, with the state that stood,
+    and nothing else is."""
+    rows = system.sql(ROWS, fleet.serials, fleet.serials)
+    sent = fleet.sent()
+    times = Counter((serial, ts) for serial, ts, _ in rows)
+    return History(
+        lost=[key for key in acknowledged if key not in times],
+        duplicates=[key for key, n in times.items() if n > 1],
+        foreign=[key for key in times if key not in sent],
+        wrong_state=[(serial, ts, state, sent[serial, ts])
+                     for serial, ts, state in rows
+                     if sent.get((serial, ts), state) != state])
+
+
+def transitions(system, fleet):
+    """The outbox tells each robot's changes of state, each once, in order;
+    so does the history of its operation state."""
+    told = {serial: [] for serial in fleet.serials}
+    for serial, data, ts in system.sql(
+            "select serial, payload->'data', (payload->>'ts')::bigint"
+            "  from coco.outbox where name = 'Robots.StateChange'"
+            "   and serial = any(%s) order by seq", fleet.serials):
+        told[serial].append((data["from"], data["to"], ts))
+    kept = {serial: [] for serial in fleet.serials}
+    for serial, state in system.sql(
+            "select robot_serial, operation_state"
+            "  from coco.robot_state_history where robot_serial = any(%s)"
+            " order by changed_at", fleet.serials):
+        kept[serial].append(state)
+
+    found = []
+    for robot in fleet.robots:
+        if told[robot.serial] != robot.changes:
+            found.append(("outbox", robot.serial) + first_difference(
+                robot.changes, told[robot.serial]))
+        expected = [to for _, to, _ in robot.changes]
+        if kept[robot.serial] != expected:
+            found.append(("robot_state_history", robot.serial)
+                         + first_difference(expected, kept[robot.serial]))
+    return found
+
+
+def first_difference(expected, got):
+    """(index, expected, got) where two lists part."""
+    for i in range(max(len(expected), len(got))):
+        pair = expected[i:i + 1], got[i:i + 1]
+        if pair[0] != pair[1]:
+            return (i,) + pair
+    return (None, [], [])
+
+
+def newest(system, fleet):
+    """Postgres, Redis and HTTP all hold each robot's newest heartbeat."""
+    states = {row[0]: row[1:] for row in system.sql(
+        "select s.serial, round(extract(epoch from s.ts) * 1000)::bigint,"
+        "       s.state, round(extract(epoch from f.telemetry_ts) * 1000)"
+        "       ::bigint, f.battery_percent, f.operational_state,"
+        "       o.operation_state"
+        "  from coco.robot_state s"
+        "  left join coco.fleet_robot f using (serial)"
+        "  left join coco.robot_operation o using (serial)"
+        " where s.serial = any(%s)", fleet.serials)}
+    found = []
+    for robot in fleet.robots:
+        expected = (robot.newest, robot.state, robot.newest, robot.battery,
+                    robot.state, robot.state)
+        if states.get(robot.serial) != expected:
+            found.append(("postgres", robot.serial, expected,
+                          states.get(robot.serial)))
+        expected = robot.newest, robot.battery, robot.state
+        copy = system.cached(robot.serial)
+        found += difference("redis", robot.serial, expected, copy)
+        shown = system.get("/robots/" + robot.serial)
+        found += difference("http", robot.serial, expected,
+                            shown["telemetry"])
+    return found
+
+
+def difference(place, serial, expected, state):
+    got = state and (state["ts"], state["battery"]["percent"],
+                     state["operationState"])
+    return [] if got == expected else [(place, serial, expected, got)]

@@ -1,0 +1,228 @@
+"""Nothing acknowledged is lost and nothing is counted twice, whatever is
+killed, cut or stopped while heartbeats are published at full speed.
+
+COCO_FAULT_SECONDS is how long all kinds together may take (120), and
+COCO_FAULT_SEED makes another choice of moments (1).
+"""
+
+import os
+import signal
+import threading
+import time
+
+import checks
+import pytest
+from field import SECONDS, SEED
+from fleet import Fleet
+from harness import await_for
+from publisher import Publisher
+
+HEARTBEATS = 20000      # of one round
+MOMENTS = 2.5           # seconds from its start within which faults happen
+PATIENCE = 45           # seconds without progress after which all is lost
+
+
+def kill(*names):
+    return lambda field, publisher, dice: field.kill(*names)
+
+
+def cut(field, publisher, dice):
+    field.proxy.command("cut")
+
+
+def cut_publisher(field, publisher, dice):
+    publisher.cut()
+
+
+def stall(field, publisher, dice):
+    field.proxy.command("stall")
+    time.sleep(dice.uniform(0.1, 0.6))
+    field.proxy.command("resume")
+
+
+def half_open(field, publisher, dice):
+    """The worker finds out by its own keep-alive alone."""
+    field.proxy.command("half")
+    time.sleep(dice.uniform(0.1, 0.6))
+    field.proxy.command("resume")
+
+
+def cut_and_kill(field, publisher, dice):
+    field.proxy.command("cut")
+    field.kill("worker")
+
+
+KINDS = {
+    "worker killed": kill("worker"),
+    "postgres killed": kill("postgres"),
+    "redis killed": kill("redis"),
+    "connection cut": cut,
+    "connection stalled": stall,
+    "connection half open": half_open,
+    "publisher cut": cut_publisher,
+    "worker and postgres killed": kill("worker", "postgres"),
+    "worker and redis killed": kill("worker", "redis"),
+    "postgres and redis killed": kill("postgres", "redis"),
+    "connection cut, worker killed": cut_and_kill,
+}
+
+
+class Round:
+    """Publishes in a thread of its own while the test breaks things."""
+
+    def __init__(self, field, tag, count=HEARTBEATS):
+        self.field = field
+        self.fleet = Fleet("%s %s" % (SEED, tag), tag)
+        self.publisher = Publisher(field.stack.mqtt_port, "fault-" + tag)
+        self.count = count
+        self.error = None
+        self.thread = threading.Thread(target=self._run)
+        self.began = time.monotonic()
+        self.thread.start()
+
+    def _run(self):
+        try:
+            self.publisher.publish(self.fleet.heartbeats(self.count))
+        except Exception as e:          # shown by end()
+            self.error = e
+
+    def break_at(self, moments, fault, dice):
+        for moment in sorted(moments):
+            time.sleep(max(0, self.began + moment - time.monotonic()))
+            fault(self.field, self.publisher, dice)
+
+    def end(self):
+        """Publishes each robot's last heartbeat and waits until everything
+        that the broker acknowledged is in, or nothing moves any more."""
+        self.thread.join()
+        if self.error:
+            raise self.error
+        self.publisher.publish(self.fleet.last_words())
+        self.publisher.close()
+        wanted = len(set(self.publisher.acked))
+        seen, moved = -1, time.monotonic()
+        while seen < wanted and time.monotonic() < moved + PATIENCE:
+            now = checks.stored(self.field.system, self.fleet.serials)
+            if now != seen:
+                seen, moved = now, time.monotonic()
+            time.sleep(0.1)
+
+    def check(self):
+        """(acknowledged, lost, duplicates); anything else that is wrong
+        fails at once."""
+        acked, system = set(self.publisher.acked), self.field.system
+        assert acked == set(self.fleet.sent()), "the publisher miscounted"
+        found = checks.history(system, self.fleet, acked)
+        assert not found.foreign, found.foreign[:5]
+        assert not found.wrong_state, found.wrong_state[:5]
+        if not found.lost:
+            changes = checks.transitions(system, self.fleet)
+            assert not changes, (len(changes), changes[:5])
+            await_for("the newest everywhere", lambda: checks.newest(
+                system, self.fleet) == [], every=0.2)
+        return len(acked), len(found.lost), len(found.duplicates)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fault(field, dice, capsys, kind):
+    until = time.monotonic() + SECONDS / (len(KINDS) + 2)
+    rounds = acknowledged = lost = duplicates = 0
+    longest = 0
+    while rounds == 0 or time.monotonic() + longest < until:
+        began = time.monotonic()
+        rounds += 1
+        tag = "%d.%d.%x" % (list(KINDS).index(kind), rounds, os.getpid())
+        one = Round(field, tag)
+        one.break_at([dice.uniform(0, MOMENTS) for _ in range(2)],
+                     KINDS[kind], dice)
+        one.end()
+        counts = one.check()
+        acknowledged += counts[0]
+        lost += counts[1]
+        duplicates += counts[2]
+        longest = max(longest, time.monotonic() - began)
+    with capsys.disabled():
+        print("\n  %-30s lost=%d duplicates=%d acknowledged=%d rounds=%d "
+              "seed=%s" % (kind, lost, duplicates, acknowledged, rounds, SEED))
+    assert (lost, duplicates) == (0, 0)
+
+
+@pytest.fixture
+def small_journal(field):
+    """The worker with a journal that is full after a few thousand
+    heartbeats."""
+    field.worker.stop()
+    field.worker.start(high_bytes=2 << 20, low_bytes=1 << 20)
+    field.worker.await_connected()
+    yield field
+    field.worker.stop()
+    field.worker.start()
+
+
+def postgres_pids(field):
+    pid = field.stack.pid("postgres")
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as children:
+        return [pid] + [int(child) for child in children.read().split()]
+
+
+def stop_postgres(field):
+    for pid in postgres_pids(field):
+        os.kill(pid, signal.SIGSTOP)
+
+
+def continue_postgres(field):
+    for pid in postgres_pids(field):
+        os.kill(pid, signal.SIGCONT)
+
+
+STOPS = {
+    "database killed for a while": (
+        lambda field: field.stack.kill("postgres"),
+        lambda field: field.stack.restart("postgres")),
+    "database stopped for a while": (stop_postgres, continue_postgres),
+}
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_journal_over_its_high_water_mark(small_journal, capsys, kind):
+    """The worker lets the broker keep what the journal should not hold, and
+    fetches it when the database is back."""
+    field, system = small_journal, small_journal.system
+    stop, go_on = STOPS[kind]
+    tag = "high.%d.%x" % (list(STOPS).index(kind), os.getpid())
+    stop(field)
+    try:
+        one = Round(field, tag)
+        await_for("the journal is full and the broker left alone", lambda: (
+            system.metric("coco_journal_full") == 1
+            and system.metric("coco_mqtt_connected") == 0), 30)
+        held = system.metric("coco_journal_bytes")
+        one.thread.join()
+        # Full means full: what the publisher still sent stayed away.
+        assert system.metric("coco_journal_bytes") <= max(held, 8 << 20)
+    finally:
+        go_on(field)
+    one.end()
+    acknowledged, lost, duplicates = one.check()
+    with capsys.disabled():
+        print("\n  %-30s lost=%d duplicates=%d acknowledged=%d rounds=1 "
+              "journal=%d" % (kind, lost, duplicates, acknowledged, held))
+    assert (lost, duplicates) == (0, 0)
+    assert acknowledged == HEARTBEATS + len(one.fleet.robots)
+    field.worker.await_connected()
+    assert system.metric("coco_journal_full") == 0
+
+
+def test_broker_dropped_nothing(field):
+    """Otherwise the counts above would say less than they seem to."""
+    assert field.dropped() == 0
+
+
+def test_worker_ends_in_order(field):
+    """SIGTERM in the midst of it: exit 0, and nothing is lost either."""
+    one = Round(field, "term.%x" % os.getpid(), HEARTBEATS // 2)
+    time.sleep(0.3)
+    assert field.worker.stop() == 0
+    field.worker.start()
+    one.end()
+    assert one.check()[1:] == (0, 0)
