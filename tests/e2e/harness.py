@@ -91,6 +91,14 @@ class System:
 
     def sql(self, query, *args):
         """Rows of one statement, committed at once."""
+        try:
+            return self._sql(query, args)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            if self._pg is None or not self._pg.closed:
+                raise
+            return self._sql(query, args)   # the server was restarted
+
+    def _sql(self, query, args):
         if self._pg is None or self._pg.closed:
             self._pg = psycopg2.connect(self.pg_url, connect_timeout=5)
             self._pg.autocommit = True

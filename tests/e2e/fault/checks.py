@@ -91,16 +91,21 @@ def newest(system, fleet):
         if states.get(robot.serial) != expected:
             found.append(("postgres", robot.serial, expected,
                           states.get(robot.serial)))
-        expected = robot.newest, robot.battery, robot.state
-        copy = system.cached(robot.serial)
-        found += difference("redis", robot.serial, expected, copy)
         shown = system.get("/robots/" + robot.serial)
-        found += difference("http", robot.serial, expected,
-                            shown["telemetry"])
-    return found
+        found += difference("http", robot, shown["telemetry"])
+    return found + copies(system, fleet)
 
 
-def difference(place, serial, expected, state):
+def copies(system, fleet):
+    """Redis holds each robot's newest heartbeat."""
+    return [finding for robot in fleet.robots for finding in
+            difference("redis", robot, system.cached(robot.serial))]
+
+
+def difference(place, robot, state):
+    expected = robot.newest, robot.battery, robot.state
     got = state and (state["ts"], state["battery"]["percent"],
                      state["operationState"])
-    return [] if got == expected else [(place, serial, expected, got)]
+    if got == expected:
+        return []
+    return [(place, robot.serial, expected, got)]

@@ -9,6 +9,8 @@ from harness import now_ms
 
 STATES = ("GROUNDED", "ON_TRIP", "PARKED", "OFF_DUTY", "DEPLOYED")
 
+AGE = 1000              # ms; room for several of one robot within a millisecond
+
 PAYLOAD = (
     '{"ts":%d,%s"battery":{"percent":%.1f,"charging":false,"voltage":24.6},'
     '"location":{"latitude":%.6f,"longitude":%.6f,"heading":%d,"speed":1.4,'
@@ -32,7 +34,7 @@ class Robot:
 class Fleet:
     """Heartbeats of `robots` robots in turn, full speed. One in fifty is sent
     minutes after its ts, one in ten does not say its state, every payload and
-    every (serial, ts) is distinct."""
+    every (serial, ts) is distinct. No ts is ahead of the receiver's clock."""
 
     def __init__(self, seed, tag, robots=100):
         self.random = random.Random(seed)
@@ -55,7 +57,7 @@ class Fleet:
                 while ts in robot.beats:
                     ts -= 1
             else:
-                ts = max(now_ms(), robot.newest + 1)
+                ts = max(now_ms() - AGE, robot.newest + 1)
             state = self._state(robot, late, draw)
             battery = round(draw() * 100, 1)
             robot.beats[ts] = state or robot.state or "OFF_DUTY"
@@ -68,11 +70,6 @@ class Fleet:
             yield ((robot.serial, ts),
                    b"robot/%b/status" % robot.serial.encode(),
                    payload.encode())
-
-    def last_words(self):
-        """One more heartbeat of each, so that Redis hears from all of them
-        after the last fault."""
-        return self.heartbeats(len(self.robots))
 
     @staticmethod
     def _state(robot, late, draw):

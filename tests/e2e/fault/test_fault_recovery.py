@@ -1,8 +1,9 @@
 """Nothing acknowledged is lost and nothing is counted twice, whatever is
 killed, cut or stopped while heartbeats are published at full speed.
 
-COCO_FAULT_SECONDS is how long all kinds together may take (120), and
-COCO_FAULT_SEED makes another choice of moments (1).
+COCO_FAULT_SECONDS is how long all kinds together may take (120),
+COCO_FAULT_SEED makes another choice of moments (1). A round is some seconds;
+every kind has at least one.
 """
 
 import os
@@ -47,6 +48,14 @@ def half_open(field, publisher, dice):
     field.proxy.command("resume")
 
 
+def stop_redis(field, publisher, dice):
+    """It hangs, with every connection open."""
+    pid = field.stack.pid("redis")
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(dice.uniform(0.1, 1.5))
+    os.kill(pid, signal.SIGCONT)
+
+
 def cut_and_kill(field, publisher, dice):
     field.proxy.command("cut")
     field.kill("worker")
@@ -56,6 +65,7 @@ KINDS = {
     "worker killed": kill("worker"),
     "postgres killed": kill("postgres"),
     "redis killed": kill("redis"),
+    "redis stopped": stop_redis,
     "connection cut": cut,
     "connection stalled": stall,
     "connection half open": half_open,
@@ -91,21 +101,32 @@ class Round:
             time.sleep(max(0, self.began + moment - time.monotonic()))
             fault(self.field, self.publisher, dice)
 
-    def end(self):
-        """Publishes each robot's last heartbeat and waits until everything
-        that the broker acknowledged is in, or nothing moves any more."""
+    def end(self, redis_away=False):
+        """Waits until everything that the broker acknowledged is in, or
+        nothing moves any more."""
         self.thread.join()
         if self.error:
             raise self.error
-        self.publisher.publish(self.fleet.last_words())
+        self._speak()
+        # While Redis was away the worker did not wait for it; each robot's
+        # next heartbeat brings its copy up to date.
+        for _ in range(8 if redis_away else 0):
+            if not checks.copies(self.field.system, self.fleet):
+                break
+            time.sleep(0.5)
+            self._speak()
         self.publisher.close()
+
+    def _speak(self):
+        """Each robot's last word, so far."""
+        self.publisher.publish(self.fleet.heartbeats(len(self.fleet.robots)))
         wanted = len(set(self.publisher.acked))
         seen, moved = -1, time.monotonic()
         while seen < wanted and time.monotonic() < moved + PATIENCE:
             now = checks.stored(self.field.system, self.fleet.serials)
             if now != seen:
                 seen, moved = now, time.monotonic()
-            time.sleep(0.1)
+            time.sleep(0.15)
 
     def check(self):
         """(acknowledged, lost, duplicates); anything else that is wrong
@@ -135,7 +156,7 @@ def test_fault(field, dice, capsys, kind):
         one = Round(field, tag)
         one.break_at([dice.uniform(0, MOMENTS) for _ in range(2)],
                      KINDS[kind], dice)
-        one.end()
+        one.end(redis_away="redis" in kind)
         counts = one.check()
         acknowledged += counts[0]
         lost += counts[1]
