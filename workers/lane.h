@@ -34,11 +34,13 @@ coco_lane_t *coco_lane_create(const coco_lane_options_t *options);
 int coco_lane_start(coco_lane_t *lane);
 
 /* Copies the message into its shard's batch; waits while that is full (the
- * queue is bounded). COCO_ERROR once the lane is stopping. One thread. */
+ * queue is bounded). COCO_ERROR once the lane is stopping. Messages with a
+ * position come from one thread, others from any. */
 int coco_lane_push(coco_lane_t *lane, const coco_message_t *message);
 
 /* Everything below this position is committed. `pushed` is the position up to
- * which the caller has pushed. Non-decreasing. Any thread. */
+ * which the caller has pushed. Non-decreasing; 0 until the first message with
+ * a position is committed. Any thread. */
 uint64_t coco_lane_low_water(coco_lane_t *lane, uint64_t pushed);
 
 /* Waits until low water has reached `pushed` or moved, or timeout_ms. */

@@ -52,7 +52,9 @@ create index lid_cycle_event_history_serial_ts
     on coco.lid_cycle_event_history (serial, ts desc, id desc);
 
 -- Operations service.  The business state of each robot.  A null flag was
--- never set.
+-- never set.  changed_at ascends for each robot; state_id and state_order_ts
+-- are the place of the heartbeat whose change of state was applied last, which
+-- a change made over HTTP leaves alone.
 create table coco.robot_operation (
     serial                 text        primary key,
     operation_state        text        not null,
@@ -63,7 +65,9 @@ create table coco.robot_operation (
     has_food               boolean,
     driveable              boolean,
     deployed               jsonb,
-    changed_at             timestamptz not null
+    changed_at             timestamptz not null,
+    state_id               uuid,
+    state_order_ts         timestamptz
 ) with (fillfactor = 70);
 
 -- Operations service.  One row for each change of the business state.

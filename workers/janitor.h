@@ -1,0 +1,36 @@
+/*
+ * The janitor: one thread that keeps the tables in bounds (partitions made
+ * ahead and dropped, old rows deleted) and takes replays from dead_letter.
+ */
+
+#ifndef COCO_JANITOR_H
+#define COCO_JANITOR_H
+
+#include "message.h"
+
+typedef struct coco_janitor_s  coco_janitor_t;
+
+typedef struct {
+    const char  *postgres;            /* conninfo */
+    unsigned     retention_days;      /* of state_history; as the lanes' */
+    unsigned     outbox_hours;        /* 24 */
+    unsigned     dead_letter_days;    /* of finished ones; 30 */
+    unsigned     dead_letter_max;     /* rows, the oldest go; 1,000,000 */
+    unsigned     idempotency_hours;   /* 24 */
+
+    /* Hands a replay to its lane: source "replay", position 0, replay_of set.
+     * May wait. COCO_ERROR: not now (it is offered again). */
+    int        (*replay)(void *data, const coco_message_t *message);
+    void        *data;
+} coco_janitor_options_t;
+
+/* Strings are copied. */
+coco_janitor_t *coco_janitor_create(const coco_janitor_options_t *options);
+/* The first round begins at once, in the thread. */
+int coco_janitor_start(coco_janitor_t *janitor);
+/* Stop before the lanes: replay() may wait for one of them only as long as it
+ * runs. */
+void coco_janitor_stop(coco_janitor_t *janitor);
+void coco_janitor_destroy(coco_janitor_t *janitor);
+
+#endif /* COCO_JANITOR_H */

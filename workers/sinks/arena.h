@@ -1,0 +1,25 @@
+/*
+ * Memory that lives as long as a batch: taken bit by bit, given back at once.
+ * Of one thread.
+ */
+
+#ifndef COCO_ARENA_H
+#define COCO_ARENA_H
+
+#include "coco_core.h"
+
+typedef struct coco_arena_block_s  coco_arena_block_t;
+
+typedef struct {
+    coco_arena_block_t  *blocks;    /* the newest first */
+} coco_arena_t;
+
+/* NULL without memory. Aligned for any type. */
+void *coco_arena_alloc(coco_arena_t *arena, size_t size);
+/* Gives back what the last allocation, p, has over `used` bytes. */
+void coco_arena_trim(coco_arena_t *arena, void *p, size_t used);
+/* Everything is given back; the first block is kept for the next batch. */
+void coco_arena_reset(coco_arena_t *arena);
+void coco_arena_free(coco_arena_t *arena);
+
+#endif /* COCO_ARENA_H */

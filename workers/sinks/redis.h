@@ -1,0 +1,35 @@
+/*
+ * One Redis connection of one thread. Redis holds copies and hints only: when
+ * it is down or slow, what was to be written is left out and counted, and
+ * nobody waits for it longer than a connect or a reply may take.
+ */
+
+#ifndef COCO_REDIS_H
+#define COCO_REDIS_H
+
+#include "coco_heartbeat.h"
+#include "retry.h"
+
+typedef struct coco_redis_s  coco_redis_t;
+
+/* host: a numeric address, or the path of a socket when port is 0. Strings
+ * stay the caller's. */
+coco_redis_t *coco_redis_create(const char *host, int port,
+    const char *password, int db, int gauge_lane);
+void coco_redis_destroy(coco_redis_t *redis);
+
+/* Connects when that is due, and then tells everybody that anything may have
+ * changed. False: not now, leave this batch out. */
+bool coco_redis_open(coco_redis_t *redis);
+
+/* Queues: the values replace those of the robot unless these are newer, as
+ * the order and id at the head of each say; they expire after ttl_ms. */
+void coco_redis_robot(coco_redis_t *redis, coco_str_t serial,
+    const coco_order_t *order, coco_str_t robot_state, coco_str_t ephemeral,
+    int64_t ttl_ms);
+/* Queues: {"serials":[…]} to coco.invalidate. */
+void coco_redis_invalidate(coco_redis_t *redis, coco_str_t json);
+/* Sends what was queued, and waits for the replies. */
+void coco_redis_flush(coco_redis_t *redis);
+
+#endif /* COCO_REDIS_H */
