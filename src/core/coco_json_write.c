@@ -18,7 +18,9 @@ static void value_begin(coco_json_out_t *out);
 static void string_escape(coco_json_out_t *out, unsigned char c);
 static void unsigned_put(coco_json_out_t *out, uint64_t value, int decimals);
 static bool double_decimal(coco_json_out_t *out, double value);
-static void double_scientific(coco_json_out_t *out, double value);
+static void double_digits(coco_json_out_t *out, double value);
+static void digits_put(coco_json_out_t *out, const char *digits, int n,
+    int exponent);
 
 
 void
@@ -223,7 +225,7 @@ coco_json_double(coco_json_out_t *out, double value)
     }
 
     if (!double_decimal(out, value)) {
-        double_scientific(out, value);
+        double_digits(out, value);
     }
 }
 
@@ -259,7 +261,7 @@ double_decimal(coco_json_out_t *out, double value)
 /* Digits and exponent are taken out of printf's text one by one, and put
  * together without a point for strtod: both follow the locale for it. */
 static void
-double_scientific(coco_json_out_t *out, double value)
+double_digits(coco_json_out_t *out, double value)
 {
     int          precision, exponent;
     char         text[64], digits[24], again[48];
@@ -286,15 +288,44 @@ double_scientific(coco_json_out_t *out, double value)
         }
     }
 
-    coco_json_put(out, digits, 1);
+    digits_put(out, digits, (int) n, exponent);
+}
 
-    if (n > 1) {
-        coco_json_put(out, ".", 1);
-        coco_json_put(out, digits + 1, n - 1);
+
+/* d.ddd x 10^exponent, in plain notation where that is readable. */
+static void
+digits_put(coco_json_out_t *out, const char *digits, int n, int exponent)
+{
+    int                whole;
+    char               text[16];
+    static const char  zeros[] = "00000000000000000000";
+
+    if (exponent < -4 || exponent > 20) {
+        coco_json_put(out, digits, 1);
+        whole = 1;
+
+    } else if (exponent < 0) {
+        coco_json_put(out, "0.", 2);
+        coco_json_put(out, zeros, (size_t) (-exponent - 1));
+        coco_json_put(out, digits, (size_t) n);
+        return;
+
+    } else {
+        whole = n < exponent + 1 ? n : exponent + 1;
+        coco_json_put(out, digits, (size_t) whole);
+        coco_json_put(out, zeros, (size_t) (exponent + 1 - whole));
+        exponent = 0;
     }
 
-    n = (size_t) snprintf(again, sizeof(again), "e%d", exponent);
-    coco_json_put(out, again, n);
+    if (n > whole) {
+        coco_json_put(out, ".", 1);
+        coco_json_put(out, digits + whole, (size_t) (n - whole));
+    }
+
+    if (exponent != 0) {
+        n = snprintf(text, sizeof(text), "e%d", exponent);
+        coco_json_put(out, text, (size_t) n);
+    }
 }
 
 

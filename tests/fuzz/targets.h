@@ -1,0 +1,318 @@
+/*
+ * What holds for any input, checked by the fuzzers and, over their corpus,
+ * by the unit tests. A broken promise aborts.
+ */
+
+#ifndef COCO_FUZZ_TARGETS_H
+#define COCO_FUZZ_TARGETS_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "coco_heartbeat.h"
+#include "coco_json_read.h"
+#include "coco_robot_event.h"
+
+#define FUZZ_RECEIVED_AT  INT64_C(1795000000000)
+
+#define FUZZ_CHECK(condition)                                                \
+    do {                                                                     \
+        if (!(condition)) {                                                  \
+            fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__,       \
+                    #condition);                                             \
+            abort();                                                         \
+        }                                                                    \
+    } while (0)
+
+typedef void (*fuzz_target_pt)(coco_str_t text);
+
+
+/* Whatever lies behind the text would be read from the heap's red zone. */
+static inline coco_str_t
+fuzz_text_copy(const uint8_t *data, size_t size)
+{
+    char  *copy = malloc(size > 0 ? size : 1);
+
+    FUZZ_CHECK(copy != NULL);
+    memcpy(copy, data, size);
+
+    return (coco_str_t) { copy, size };
+}
+
+
+/* Strict readers take what we write: read it with our own. */
+static inline void
+fuzz_json_sound(coco_str_t text)
+{
+    coco_error_t       err;
+    coco_json_value_t  value;
+
+    FUZZ_CHECK(coco_json_read(&value, text, &err) == COCO_OK);
+}
+
+
+/* Errors are stored as text; they must be valid inside a JSON string. */
+static inline void
+fuzz_error_sound(const coco_error_t *err)
+{
+    char             buf[2048];
+    coco_json_out_t  out;
+
+    FUZZ_CHECK(memchr(err->field, '\0', sizeof(err->field)) != NULL);
+    FUZZ_CHECK(memchr(err->reason, '\0', sizeof(err->reason)) != NULL);
+    FUZZ_CHECK(err->reason[0] != '\0');
+
+    coco_json_out_init(&out, buf, sizeof(buf));
+    coco_json_string(&out, (coco_str_t) { err->field, strlen(err->field) });
+    fuzz_json_sound((coco_str_t) { buf, out.len });
+    FUZZ_CHECK(out.len < strlen(err->field) * 2 + 3);   /* nothing replaced */
+}
+
+
+static inline void
+fuzz_number(const coco_json_value_t *value)
+{
+    char               buf[64];
+    coco_error_t       err;
+    coco_json_out_t    out;
+    coco_json_value_t  again;
+
+    FUZZ_CHECK(isfinite(value->number));
+
+    coco_json_out_init(&out, buf, sizeof(buf));
+    coco_json_double(&out, value->number);
+    FUZZ_CHECK(coco_json_out_ok(&out));
+    FUZZ_CHECK(coco_json_read(&again, (coco_str_t) { buf, out.len }, &err)
+               == COCO_OK);
+    FUZZ_CHECK(again.number == value->number);
+
+    if (value->integer) {
+        FUZZ_CHECK((double) value->int64 == value->number);
+
+        coco_json_out_init(&out, buf, sizeof(buf));
+        coco_json_int(&out, value->int64);
+        FUZZ_CHECK(coco_json_read(&again, (coco_str_t) { buf, out.len }, &err)
+                   == COCO_OK);
+        FUZZ_CHECK(again.integer && again.int64 == value->int64);
+    }
+}
+
+
+/* Unescaped, written and unescaped again, a string is the same. */
+static inline void
+fuzz_string(const coco_json_value_t *value)
+{
+    char              *plain, *buf, *plain2;
+    size_t             size = value->string.len * 6 + 2;
+    coco_str_t         a, b;
+    coco_error_t       err;
+    coco_json_out_t    out;
+    coco_json_value_t  again;
+
+    plain = malloc(value->string.len + 1);
+    buf = malloc(size);
+    plain2 = malloc(size);
+    FUZZ_CHECK(plain != NULL && buf != NULL && plain2 != NULL);
+
+    a = coco_json_unescape(value, plain);
+    FUZZ_CHECK(a.len <= value->string.len);
+
+    coco_json_out_init(&out, buf, size);
+    coco_json_string(&out, a);
+    FUZZ_CHECK(coco_json_out_ok(&out));
+    FUZZ_CHECK(coco_json_read(&again, (coco_str_t) { buf, out.len }, &err)
+               == COCO_OK);
+
+    b = coco_json_unescape(&again, plain2);
+    FUZZ_CHECK(coco_str_equal(a, b));
+
+    free(plain);
+    free(buf);
+    free(plain2);
+}
+
+
+static inline void fuzz_value(const coco_json_value_t *value);
+
+
+static inline void
+fuzz_object(const coco_json_value_t *object)
+{
+    size_t             i, pos = 0, count = 0;
+    coco_str_t         name, names[64];
+    coco_json_value_t  value, string;
+    char               plain[64][64];
+
+    while (coco_json_member_next(object, &pos, &name, &value)) {
+        FUZZ_CHECK(pos < object->text.len);
+        fuzz_value(&value);
+
+        if (count == 64 || name.len > 64) {
+            continue;
+        }
+
+        string.string = name;
+        string.escaped = name.len > 0 && memchr(name.data, '\\', name.len);
+        names[count] = coco_json_unescape(&string, plain[count]);
+
+        for (i = 0; i < count; i++) {
+            FUZZ_CHECK(!coco_str_equal(names[i], names[count]));
+        }
+
+        count++;
+    }
+}
+
+
+static inline void
+fuzz_value(const coco_json_value_t *value)
+{
+    size_t             pos = 0;
+    coco_json_value_t  element;
+
+    switch (value->type) {
+
+    case COCO_JSON_NUMBER:
+        fuzz_number(value);
+        break;
+
+    case COCO_JSON_STRING:
+        fuzz_string(value);
+        break;
+
+    case COCO_JSON_OBJECT:
+        fuzz_object(value);
+        break;
+
+    case COCO_JSON_ARRAY:
+        while (coco_json_element_next(value, &pos, &element)) {
+            FUZZ_CHECK(pos < value->text.len);
+            fuzz_value(&element);
+        }
+
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+static inline void
+fuzz_json(coco_str_t text)
+{
+    coco_error_t       err;
+    coco_json_value_t  value, again;
+
+    if (coco_json_read(&value, text, &err) != COCO_OK) {
+        fuzz_error_sound(&err);
+        return;
+    }
+
+    FUZZ_CHECK(coco_json_read(&again, value.text, &err) == COCO_OK);
+    FUZZ_CHECK(again.text.len == value.text.len);
+    fuzz_value(&value);
+}
+
+
+/* Measures, then writes into a buffer of just that size. */
+#define FUZZ_ENCODE(call)                                                    \
+    do {                                                                     \
+        char             *buf;                                               \
+        size_t            need;                                              \
+        coco_json_out_t   out_, *out = &out_;                                \
+                                                                             \
+        coco_json_out_init(out, NULL, 0);                                    \
+        call;                                                                \
+        need = out->len;                                                     \
+        FUZZ_CHECK(!coco_json_out_ok(out));                                  \
+        buf = malloc(need);                                                  \
+        FUZZ_CHECK(buf != NULL);                                             \
+        coco_json_out_init(out, buf, need / 2);                              \
+        call;                                                                \
+        FUZZ_CHECK(out->len == need && !coco_json_out_ok(out));              \
+        coco_json_out_init(out, buf, need);                                  \
+        call;                                                                \
+        FUZZ_CHECK(out->len == need && coco_json_out_ok(out));               \
+        fuzz_json_sound((coco_str_t) { buf, need });                         \
+        free(buf);                                                           \
+    } while (0)
+
+
+static inline void
+fuzz_heartbeat_topic(coco_str_t topic, coco_str_t text)
+{
+    int               rc;
+    coco_str_t        driveu = coco_string("{\"streamer\":{\"status\":1}}");
+    coco_error_t      err;
+    coco_heartbeat_t  hb;
+
+    rc = coco_heartbeat_decode(&hb, topic, text, FUZZ_RECEIVED_AT, &err);
+
+    FUZZ_CHECK(hb.serial.data == NULL || coco_serial_valid(hb.serial));
+
+    if (rc != COCO_OK) {
+        fuzz_error_sound(&err);
+        return;
+    }
+
+    FUZZ_CHECK(coco_serial_valid(hb.serial));
+    FUZZ_CHECK(hb.battery_percent >= 0 && hb.battery_percent <= 100);
+    FUZZ_CHECK(hb.latitude >= -90 && hb.latitude <= 90);
+    FUZZ_CHECK(hb.longitude >= -180 && hb.longitude <= 180);
+    FUZZ_CHECK(hb.ts > INT64_C(1420070399999));
+    FUZZ_CHECK(hb.ts <= FUZZ_RECEIVED_AT + 86400000);
+    fuzz_json_sound(hb.battery);
+    fuzz_json_sound(hb.location);
+
+    FUZZ_ENCODE(coco_heartbeat_details_encode(out, &hb));
+    FUZZ_ENCODE(coco_robot_state_encode(out, &hb, hb.state));
+    FUZZ_ENCODE(coco_ephemeral_encode(out, &hb, true, driveu));
+    FUZZ_ENCODE(coco_heartbeat_event_encode(out, &hb, hb.state, false,
+                                            (coco_str_t) { NULL, 0 }));
+}
+
+
+static inline void
+fuzz_heartbeat(coco_str_t text)
+{
+    fuzz_heartbeat_topic(coco_string("R-1"), text);
+    fuzz_heartbeat_topic((coco_str_t) { NULL, 0 }, text);
+}
+
+
+static inline void
+fuzz_event_topic(coco_str_t topic, coco_str_t text)
+{
+    int                 rc;
+    coco_error_t        err;
+    coco_robot_event_t  event;
+
+    rc = coco_robot_event_decode(&event, topic, text, FUZZ_RECEIVED_AT, &err);
+
+    FUZZ_CHECK(event.serial.data == NULL || coco_serial_valid(event.serial));
+
+    if (rc != COCO_OK) {
+        fuzz_error_sound(&err);
+        return;
+    }
+
+    FUZZ_CHECK(coco_serial_valid(event.serial));
+    FUZZ_CHECK(event.type_name.len >= 1 && event.type_name.len <= 64);
+    FUZZ_CHECK(event.pin.len <= 128 && event.command_id.len <= 128);
+
+    if (event.details.data != NULL) {
+        fuzz_json_sound(event.details);
+    }
+}
+
+
+static inline void
+fuzz_event(coco_str_t text)
+{
+    fuzz_event_topic(coco_string("R-1"), text);
+    fuzz_event_topic((coco_str_t) { NULL, 0 }, text);
+}
+
+#endif /* COCO_FUZZ_TARGETS_H */

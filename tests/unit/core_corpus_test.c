@@ -1,0 +1,49 @@
+/*
+ * Replays what the fuzzers found worth keeping, and the test data, through
+ * the fuzzers' own checks. No fuzzing compiler is needed for that.
+ */
+
+#include "core_test.h"
+#include "../fuzz/targets.h"
+
+
+static void
+json_holds(void **state)
+{
+    fuzz_json(((const test_file_t *) *state)->text);
+}
+
+
+static void
+heartbeat_holds(void **state)
+{
+    fuzz_heartbeat(((const test_file_t *) *state)->text);
+}
+
+
+static void
+event_holds(void **state)
+{
+    fuzz_event(((const test_file_t *) *state)->text);
+}
+
+
+int
+main(void)
+{
+    int  failed = 0;
+
+    failed += test_files_run("tests/fuzz/corpus/json", json_holds);
+    failed += test_files_run("tests/data/heartbeat/accept", json_holds);
+    failed += test_files_run("tests/data/heartbeat/refuse", json_holds);
+
+    failed += test_files_run("tests/fuzz/corpus/heartbeat", heartbeat_holds);
+    failed += test_files_run("tests/data/heartbeat/accept", heartbeat_holds);
+    failed += test_files_run("tests/data/heartbeat/refuse", heartbeat_holds);
+
+    failed += test_files_run("tests/fuzz/corpus/event", event_holds);
+    failed += test_files_run("tests/data/event/accept", event_holds);
+    failed += test_files_run("tests/data/event/refuse", event_holds);
+
+    return failed;
+}
