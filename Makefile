@@ -73,7 +73,7 @@ $(BUILD)/tests/sim_%: tests/unit/sim_%.c \
 
 NGINX_TREE  := $(BUILD)/nginx
 MODULE_SRC  := $(wildcard ngx_coco_*.c src/nginx/*.c src/core/*.c)
-MODULE_DEPS := $(MODULE_SRC) $(wildcard src/nginx/*.h src/core/*.h)
+MODULE_DEPS := $(MODULE_SRC) $(wildcard ngx_coco_*.h src/nginx/*.h src/core/*.h)
 COCO_CFLAGS ?= -Wall -Wextra -Werror -Wno-unused-parameter \
                -Wno-missing-field-initializers
 

@@ -26,6 +26,6 @@ typedef enum {
 
 /* The cached clock, ms since the epoch. */
 #define ngx_coco_now_ms()                                                    \
-    ((int64_t) ngx_timeofday()->sec * 1000 + ngx_timeofday()->msec)
+    ((int64_t) ngx_cached_time->sec * 1000 + (int64_t) ngx_cached_time->msec)
 
 #endif /* NGX_COCO_H */

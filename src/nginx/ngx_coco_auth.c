@@ -23,6 +23,7 @@
 #define NGX_COCO_AUTH_SECRET_MIN 32       /* RFC 7518, section 3.2 */
 #define NGX_COCO_AUTH_TOKEN_MAX  8192     /* libjwt decodes on the stack */
 #define NGX_COCO_AUTH_NBF_LEEWAY 5        /* seconds, for clocks apart */
+#define NGX_COCO_AUTH_EXP_MAX    253402300799.0     /* the year 9999 ends */
 
 #define NGX_COCO_AUTH_SETS       256
 #define NGX_COCO_AUTH_WAYS       4
@@ -321,11 +322,33 @@ ngx_coco_auth_verify(ngx_http_request_t *r, ngx_coco_auth_t *auth,
 {
     char        *text, *grants;
     jwt_t       *jwt;
+    u_char       c;
+    size_t       n;
     json_t      *json;
+    ngx_uint_t   dots;
     const char  *reason;
 
     if (token->len > NGX_COCO_AUTH_TOKEN_MAX) {
         return "The token is too long.";
+    }
+
+    /* stricter than libjwt, which skips what is not of the alphabet */
+
+    for (n = 0, dots = 0; n < token->len; n++) {
+        c = token->data[n];
+
+        if (c == '.') {
+            dots++;
+
+        } else if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z')
+                     || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+        {
+            break;
+        }
+    }
+
+    if (n < token->len || dots != 2) {
+        return "The token is no JWT.";
     }
 
     text = ngx_pnalloc(r->pool, token->len + 1);
@@ -419,6 +442,10 @@ ngx_coco_auth_claims(ngx_pool_t *pool, ngx_coco_auth_t *auth, json_t *json,
         return "The token has expired.";
     }
 
+    if (exp > NGX_COCO_AUTH_EXP_MAX) {
+        return "The token's exp is no time.";
+    }
+
     nbf = json_object_get(json, "nbf");
     if (nbf && !json_is_null(nbf)
         && (!json_is_number(nbf)
@@ -441,9 +468,7 @@ ngx_coco_auth_claims(ngx_pool_t *pool, ngx_coco_auth_t *auth, json_t *json,
         return "The token is for another audience.";
     }
 
-    /* a token for the next thousand years is kept for one */
-
-    ret->exp = (time_t) ngx_min(exp, now + 365 * 86400.0);
+    ret->exp = (time_t) exp;
 
     if (ngx_coco_auth_copy(pool, json_object_get(json, "sub"), &ret->subject)
         != NGX_OK

@@ -44,6 +44,20 @@ static ngx_int_t ngx_coco_query_write_key(ngx_http_request_t *r,
     ngx_str_t *ret);
 
 
+char *
+ngx_coco_query_location(ngx_conf_t *cf, ngx_http_handler_pt handler,
+    ngx_coco_pg_statement_t *const *statements)
+{
+    for ( /* void */ ; *statements; statements++) {
+        if (ngx_coco_pg_statement_add(cf, *statements) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return ngx_coco_route_location(cf, handler);
+}
+
+
 ngx_int_t
 ngx_coco_query(ngx_http_request_t *r, ngx_coco_pg_statement_t *statement,
     const ngx_str_t *params, ngx_coco_query_reply_pt reply, void *data)
@@ -211,13 +225,7 @@ ngx_coco_query_page_encode(coco_json_out_t *out, void *data)
 
     coco_json_array_close(out);
     coco_json_name(out, "nextCursor");
-
-    if (rows->next_cursor.data) {
-        coco_json_string(out, ngx_coco_str(rows->next_cursor));
-    } else {
-        coco_json_null(out);
-    }
-
+    coco_json_string(out, ngx_coco_str(rows->next_cursor));
     coco_json_object_close(out);
 }
 

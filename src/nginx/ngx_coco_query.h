@@ -11,6 +11,11 @@
 #include "ngx_coco_route.h"
 #include "coco_json_write.h"
 
+/* Gives the location that is being configured to a module whose statements
+ * (the last one NULL) its handlers use. A directive handler's return value. */
+char *ngx_coco_query_location(ngx_conf_t *cf, ngx_http_handler_pt handler,
+    ngx_coco_pg_statement_t *const *statements);
+
 /* Called with the rows; sends the reply. Returns what
  * ngx_http_finalize_request takes. `result` lives until it returns. */
 typedef ngx_int_t (*ngx_coco_query_reply_pt)(ngx_http_request_t *r,

@@ -1,0 +1,297 @@
+/*
+ * The body of PATCH /robots/{serial}: what may be said, member by member.
+ * Changes nothing itself.
+ */
+
+#include "ngx_coco_ops_patch.h"
+#include "coco_heartbeat.h"
+#include "coco_json_read.h"
+#include "coco_json_write.h"
+#include "coco_message.h"
+
+
+#define NGX_COCO_DEPLOYED_ID_MAX  64
+
+
+typedef int (*ngx_coco_patch_check_pt)(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+
+typedef struct {
+    coco_str_t                name;
+    const char               *column;
+    ngx_coco_patch_check_pt   check;
+} ngx_coco_patch_member_t;
+
+
+static int ngx_coco_patch_flag(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+static int ngx_coco_patch_state(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+static int ngx_coco_patch_deployed(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+static int ngx_coco_patch_place_type(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+static int ngx_coco_patch_place_id(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+static int ngx_coco_patch_latitude(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+static int ngx_coco_patch_longitude(const coco_json_value_t *value,
+    const char *field, coco_error_t *err);
+static const ngx_coco_patch_member_t *ngx_coco_patch_find(
+    const ngx_coco_patch_member_t *members, coco_str_t name);
+static int ngx_coco_patch_unknown(coco_str_t name, const char *prefix,
+    coco_error_t *err);
+
+
+static const ngx_coco_patch_member_t  ngx_coco_patch_members[] = {
+    { coco_string("operationState"), "operation_state", ngx_coco_patch_state },
+    { coco_string("needsMovement"), "needs_movement", ngx_coco_patch_flag },
+    { coco_string("undergoingMaintenance"), "undergoing_maintenance",
+      ngx_coco_patch_flag },
+    { coco_string("needsMaintenance"), "needs_maintenance",
+      ngx_coco_patch_flag },
+    { coco_string("needsPickup"), "needs_pickup", ngx_coco_patch_flag },
+    { coco_string("hasFood"), "has_food", ngx_coco_patch_flag },
+    { coco_string("driveable"), "driveable", ngx_coco_patch_flag },
+    { coco_string("deployed"), "deployed", ngx_coco_patch_deployed },
+    { { NULL, 0 }, NULL, NULL }
+};
+
+
+/* here `column` is the path that errors name */
+static const ngx_coco_patch_member_t  ngx_coco_patch_place[] = {
+    { coco_string("type"), "deployed.type", ngx_coco_patch_place_type },
+    { coco_string("id"), "deployed.id", ngx_coco_patch_place_id },
+    { coco_string("latitude"), "deployed.latitude", ngx_coco_patch_latitude },
+    { coco_string("longitude"), "deployed.longitude",
+      ngx_coco_patch_longitude },
+    { { NULL, 0 }, NULL, NULL }
+};
+
+
+ngx_int_t
+ngx_coco_patch_read(ngx_pool_t *pool, const ngx_str_t *body,
+    ngx_str_t *ret_changes, coco_error_t *err)
+{
+    char                           *start;
+    size_t                          pos, size;
+    coco_str_t                      name;
+    coco_json_out_t                 out;
+    coco_json_value_t               object, value;
+    const ngx_coco_patch_member_t  *member;
+
+    if (coco_message_read(&object, ngx_coco_str(*body), err) != COCO_OK) {
+        return NGX_ERROR;
+    }
+
+    /* a column's name is a byte longer than its member's */
+
+    size = body->len + sizeof(ngx_coco_patch_members)
+                       / sizeof(ngx_coco_patch_members[0]);
+    start = ngx_pnalloc(pool, size);
+
+    if (start == NULL) {
+        ngx_memzero(err, sizeof(coco_error_t));
+        return NGX_ERROR;
+    }
+
+    coco_json_out_init(&out, start, size);
+    coco_json_object_open(&out);
+
+    pos = 0;
+
+    while (coco_json_member_next(&object, &pos, &name, &value)) {
+        member = ngx_coco_patch_find(ngx_coco_patch_members, name);
+
+        if (member == NULL) {
+            (void) ngx_coco_patch_unknown(name, "", err);
+            return NGX_ERROR;
+        }
+
+        if (member->check(&value, member->name.data, err) != COCO_OK) {
+            return NGX_ERROR;
+        }
+
+        coco_json_key(&out, member->column, ngx_strlen(member->column));
+        coco_json_json(&out, value.text);
+    }
+
+    coco_json_object_close(&out);
+
+    if (out.len <= 2) {
+        (void) coco_error_set(err, "", "at least one member must be given");
+        return NGX_ERROR;
+    }
+
+    if (!coco_json_out_ok(&out)) {
+        ngx_memzero(err, sizeof(coco_error_t));
+        return NGX_ERROR;
+    }
+
+    ret_changes->data = (u_char *) start;
+    ret_changes->len = out.len;
+
+    return NGX_OK;
+}
+
+
+static int
+ngx_coco_patch_flag(const coco_json_value_t *value, const char *field,
+    coco_error_t *err)
+{
+    if (value->type == COCO_JSON_TRUE || value->type == COCO_JSON_FALSE
+        || value->type == COCO_JSON_NULL)
+    {
+        return COCO_OK;
+    }
+
+    return coco_error_set(err, field, "must be true, false, or null to clear "
+                          "it");
+}
+
+
+static int
+ngx_coco_patch_state(const coco_json_value_t *value, const char *field,
+    coco_error_t *err)
+{
+    if (value->type == COCO_JSON_STRING
+        && coco_state_parse(value->string) != COCO_STATE_NONE)
+    {
+        return COCO_OK;
+    }
+
+    return coco_error_set(err, field, "must be one of GROUNDED, ON_TRIP, "
+                          "PARKED, OFF_DUTY, DEPLOYED");
+}
+
+
+static int
+ngx_coco_patch_deployed(const coco_json_value_t *value, const char *field,
+    coco_error_t *err)
+{
+    size_t                          pos;
+    coco_str_t                      name;
+    ngx_uint_t                      seen;
+    coco_json_value_t               v;
+    const ngx_coco_patch_member_t  *member;
+
+    if (value->type == COCO_JSON_NULL) {
+        return COCO_OK;
+    }
+
+    if (value->type != COCO_JSON_OBJECT) {
+        return coco_error_set(err, field, "must be null or an object of "
+                              "type, id, latitude and longitude");
+    }
+
+    pos = 0;
+    seen = 0;
+
+    while (coco_json_member_next(value, &pos, &name, &v)) {
+        member = ngx_coco_patch_find(ngx_coco_patch_place, name);
+
+        if (member == NULL) {
+            return ngx_coco_patch_unknown(name, "deployed.", err);
+        }
+
+        if (member->check(&v, member->column, err) != COCO_OK) {
+            return COCO_ERROR;
+        }
+
+        seen |= 1 << (member - ngx_coco_patch_place);
+    }
+
+    for (member = ngx_coco_patch_place; member->column; member++) {
+        if (!(seen & (1 << (member - ngx_coco_patch_place)))) {
+            return coco_error_set(err, member->column, "is missing");
+        }
+    }
+
+    return COCO_OK;
+}
+
+
+static int
+ngx_coco_patch_place_type(const coco_json_value_t *value, const char *field,
+    coco_error_t *err)
+{
+    if (value->type == COCO_JSON_STRING
+        && (coco_str_equal(value->string, coco_string("PARKING_LOT"))
+            || coco_str_equal(value->string, coco_string("MRO"))
+            || coco_str_equal(value->string, coco_string("POD"))))
+    {
+        return COCO_OK;
+    }
+
+    return coco_error_set(err, field, "must be PARKING_LOT, MRO or POD");
+}
+
+
+static int
+ngx_coco_patch_place_id(const coco_json_value_t *value, const char *field,
+    coco_error_t *err)
+{
+    if (value->type == COCO_JSON_STRING && value->string.len > 0
+        && value->string.len <= NGX_COCO_DEPLOYED_ID_MAX)
+    {
+        return COCO_OK;
+    }
+
+    return coco_error_set(err, field, "must be a string of 1 to %d bytes",
+                          NGX_COCO_DEPLOYED_ID_MAX);
+}
+
+
+static int
+ngx_coco_patch_latitude(const coco_json_value_t *value, const char *field,
+    coco_error_t *err)
+{
+    if (value->type == COCO_JSON_NUMBER
+        && value->number >= -90 && value->number <= 90)
+    {
+        return COCO_OK;
+    }
+
+    return coco_error_set(err, field, "must be a number from -90 to 90");
+}
+
+
+static int
+ngx_coco_patch_longitude(const coco_json_value_t *value, const char *field,
+    coco_error_t *err)
+{
+    if (value->type == COCO_JSON_NUMBER
+        && value->number >= -180 && value->number <= 180)
+    {
+        return COCO_OK;
+    }
+
+    return coco_error_set(err, field, "must be a number from -180 to 180");
+}
+
+
+static const ngx_coco_patch_member_t *
+ngx_coco_patch_find(const ngx_coco_patch_member_t *members, coco_str_t name)
+{
+    for ( /* void */ ; members->column; members++) {
+        if (coco_message_name_is(name, members->name)) {
+            return members;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* name is shown as it stands in the text, escapes included. */
+
+static int
+ngx_coco_patch_unknown(coco_str_t name, const char *prefix, coco_error_t *err)
+{
+    char  field[sizeof(err->field)];
+
+    snprintf(field, sizeof(field), "%s%.*s", prefix, (int) name.len,
+             name.data);
+
+    return coco_error_set(err, field, "is not known, or cannot be set");
+}
