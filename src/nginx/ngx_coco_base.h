@@ -23,9 +23,18 @@ typedef struct {
     ngx_msec_t         heartbeat_ttl;      /* coco_heartbeat_ttl, 120 s */
     ngx_uint_t         low_battery;        /* coco_low_battery, 15 percent */
     ngx_flag_t         teleoperation;      /* coco_require_teleoperation */
+
+    ngx_array_t       *statements;         /* of ngx_coco_pg_statement_t * */
 } ngx_coco_base_conf_t;
 
+/* A shared object is called after its first module: ngx_coco_module.so. */
+#define ngx_coco_base_module  ngx_coco_module
 extern ngx_module_t  ngx_coco_base_module;
+
+/* The first line of a file, without what ends it; `file` is relative to the
+ * prefix. NGX_CONF_ERROR after an error was logged. */
+char *ngx_coco_secret_read(ngx_conf_t *cf, ngx_str_t *file,
+    ngx_str_t *ret_secret);
 
 ngx_coco_base_conf_t *ngx_coco_base_conf(ngx_http_request_t *r);
 ngx_coco_base_conf_t *ngx_coco_base_conf_get(ngx_conf_t *cf);

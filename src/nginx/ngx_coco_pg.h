@@ -30,8 +30,29 @@ typedef struct {
     int                 result_format;   /* 0 text, 1 binary */
 } ngx_coco_pg_statement_t;
 
+#define NGX_COCO_PG_PARAMS_MAX  32
+
+/* From a directive's handler; the same statement may be added again.
+ * Requires coco_postgres to be configured. */
 ngx_int_t ngx_coco_pg_statement_add(ngx_conf_t *cf,
     ngx_coco_pg_statement_t *statement);
+
+/* Reads the arguments of coco_postgres; NULL after an error was logged. */
+ngx_coco_pg_t *ngx_coco_pg_create(ngx_conf_t *cf);
+
+/* Once all directives are read: `timeout` becomes the server's
+ * statement_timeout, `statements` (of ngx_coco_pg_statement_t *) are what
+ * connections prepare. */
+ngx_int_t ngx_coco_pg_init(ngx_conf_t *cf, ngx_coco_pg_t *pg,
+    ngx_msec_t timeout, ngx_array_t *statements);
+
+/* In a process that serves requests: starts to connect. */
+ngx_int_t ngx_coco_pg_init_process(ngx_coco_pg_t *pg, ngx_cycle_t *cycle);
+void ngx_coco_pg_exit_process(ngx_coco_pg_t *pg);
+
+/* Why the lane has no connection, for /readyz: no names, no secrets. Empty
+ * when it has one. */
+const char *ngx_coco_pg_reason(ngx_coco_pg_t *pg, ngx_coco_pg_lane_e lane);
 
 /* Called once per operation that was not cancelled; `result` lives until the
  * handler returns. With NGX_COCO_DONE it may hold an error of the server:
@@ -39,7 +60,10 @@ ngx_int_t ngx_coco_pg_statement_add(ngx_conf_t *cf,
 typedef void (*ngx_coco_pg_handler_pt)(void *data,
     ngx_coco_outcome_e outcome, PGresult *result);
 
-/* Parameters are text; data NULL is SQL null. They are copied. */
+/* Parameters are text; data NULL is SQL null. They are copied. NULL when
+ * memory is out or a parameter holds a NUL byte, which Postgres' text cannot:
+ * callers refuse such input before. NGX_COCO_DOWN as in ngx_coco_redis.h;
+ * it may also come after the statement was executed. */
 ngx_coco_pg_op_t *ngx_coco_pg_send(ngx_coco_pg_t *pg,
     ngx_coco_pg_statement_t *statement, const ngx_str_t *params,
     ngx_msec_t timeout, ngx_coco_pg_handler_pt handler, void *data);

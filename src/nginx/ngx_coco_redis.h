@@ -13,15 +13,29 @@
 typedef struct ngx_coco_redis_s     ngx_coco_redis_t;
 typedef struct ngx_coco_redis_op_s  ngx_coco_redis_op_t;
 
+/* Reads the arguments of coco_redis; NULL after an error was logged. */
+ngx_coco_redis_t *ngx_coco_redis_create(ngx_conf_t *cf);
+
+/* In a process that serves requests: starts to connect. */
+ngx_int_t ngx_coco_redis_init_process(ngx_coco_redis_t *redis,
+    ngx_cycle_t *cycle);
+void ngx_coco_redis_exit_process(ngx_coco_redis_t *redis);
+
+/* Why there is no connection, for /readyz: no names, no secrets. Empty when
+ * there is one. */
+const char *ngx_coco_redis_reason(ngx_coco_redis_t *redis);
+
 /* Called once per operation that was not cancelled; `reply` lives until the
  * handler returns and is NULL unless outcome is NGX_COCO_DONE. Never called
  * from within ngx_coco_redis_send(). */
 typedef void (*ngx_coco_redis_handler_pt)(void *data,
     ngx_coco_outcome_e outcome, redisReply *reply);
 
-/* Queues a command; NULL only when memory is out. A client that is not
- * connected answers NGX_COCO_DOWN soon (within a turn of the loop), so
- * that requests do not wait for a server that is away. */
+/* Queues a command; NULL only when memory is out. A client that could not
+ * connect answers NGX_COCO_DOWN soon (within a turn of the loop), so that
+ * requests do not wait for a server that is away; while the first attempt
+ * after the start, or after a loss, is under way the command waits. The
+ * command is copied. */
 ngx_coco_redis_op_t *ngx_coco_redis_send(ngx_coco_redis_t *redis,
     ngx_uint_t argc, const ngx_str_t *argv, ngx_msec_t timeout,
     ngx_coco_redis_handler_pt handler, void *data);

@@ -23,7 +23,15 @@ ngx_coco_waiter_t *ngx_coco_waiter_create(ngx_http_request_t *r,
 void ngx_coco_waiter_done_set(ngx_coco_waiter_t *waiter,
     ngx_coco_waiter_done_pt done);
 
-/* `handler` gets the waiter's data; copy what is needed into r->pool. */
+/* Milliseconds for the operations sent from now on, instead of
+ * coco_redis_timeout and coco_postgres_timeout. */
+void ngx_coco_waiter_timeout_set(ngx_coco_waiter_t *waiter,
+    ngx_msec_t timeout);
+
+/* `handler` gets the waiter's data; copy what is needed into r->pool. It may
+ * send further operations, and must not end the request: `done` does. On
+ * NGX_ERROR (logged) end the request with 500: by the handler's return value
+ * while it is not waiting yet, by ngx_coco_waiter_finalize() in `done`. */
 ngx_int_t ngx_coco_waiter_redis(ngx_coco_waiter_t *waiter, ngx_uint_t argc,
     const ngx_str_t *argv, ngx_coco_redis_handler_pt handler);
 ngx_int_t ngx_coco_waiter_pg(ngx_coco_waiter_t *waiter,

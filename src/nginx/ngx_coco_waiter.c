@@ -1,0 +1,316 @@
+/*
+ * Requests that wait for operations. Operations know their slot here, slots
+ * know the waiter, the waiter knows the request: never the other way round,
+ * so that a request may end at any moment.
+ */
+
+#include "ngx_coco_waiter.h"
+#include "ngx_coco_base.h"
+
+
+typedef struct ngx_coco_waiter_slot_s  ngx_coco_waiter_slot_t;
+
+struct ngx_coco_waiter_slot_s {
+    ngx_coco_waiter_t         *waiter;
+    ngx_coco_waiter_slot_t    *next;
+    ngx_coco_redis_op_t       *redis;       /* at most one of the two; NULL */
+    ngx_coco_pg_op_t          *pg;          /* once it has ended */
+    union {
+        ngx_coco_redis_handler_pt  redis;
+        ngx_coco_pg_handler_pt     pg;
+    } handler;
+};
+
+struct ngx_coco_waiter_s {
+    ngx_http_request_t        *request;     /* NULL once it has ended */
+    ngx_coco_waiter_done_pt    done;
+    void                      *data;
+    ngx_msec_t                 timeout;     /* 0: the backend's own */
+    ngx_uint_t                 pending;
+    ngx_uint_t                 waiting;     /* 0: the handler has not returned
+                                               ngx_coco_waiter_wait() */
+    ngx_coco_waiter_slot_t    *slots;       /* in r->pool, used again */
+};
+
+
+static ngx_coco_waiter_slot_t *ngx_coco_waiter_slot(
+    ngx_coco_waiter_t *waiter);
+static void ngx_coco_waiter_redis_handler(void *data,
+    ngx_coco_outcome_e outcome, redisReply *reply);
+static void ngx_coco_waiter_pg_handler(void *data,
+    ngx_coco_outcome_e outcome, PGresult *result);
+static ngx_connection_t *ngx_coco_waiter_enter(ngx_coco_waiter_t *waiter);
+static void ngx_coco_waiter_leave(ngx_coco_waiter_t *waiter,
+    ngx_connection_t *c);
+static void ngx_coco_waiter_cleanup(void *data);
+
+
+ngx_coco_waiter_t *
+ngx_coco_waiter_create(ngx_http_request_t *r, ngx_coco_waiter_done_pt done,
+    void *data)
+{
+    ngx_coco_waiter_t   *waiter;
+    ngx_http_cleanup_t  *cln;
+
+    waiter = ngx_pcalloc(r->pool, sizeof(*waiter));
+    if (waiter == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_coco_waiter_cleanup;
+    cln->data = waiter;
+
+    waiter->request = r;
+    waiter->done = done;
+    waiter->data = data;
+
+    return waiter;
+}
+
+
+void
+ngx_coco_waiter_done_set(ngx_coco_waiter_t *waiter,
+    ngx_coco_waiter_done_pt done)
+{
+    waiter->done = done;
+}
+
+
+void
+ngx_coco_waiter_timeout_set(ngx_coco_waiter_t *waiter, ngx_msec_t timeout)
+{
+    waiter->timeout = timeout;
+}
+
+
+ngx_int_t
+ngx_coco_waiter_redis(ngx_coco_waiter_t *waiter, ngx_uint_t argc,
+    const ngx_str_t *argv, ngx_coco_redis_handler_pt handler)
+{
+    ngx_http_request_t      *r;
+    ngx_coco_base_conf_t    *conf;
+    ngx_coco_waiter_slot_t  *slot;
+
+    r = waiter->request;
+    conf = ngx_coco_base_conf(r);
+
+    if (conf->redis == NULL) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "no \"coco_redis\" is configured");
+        return NGX_ERROR;
+    }
+
+    slot = ngx_coco_waiter_slot(waiter);
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot->handler.redis = handler;
+    slot->redis = ngx_coco_redis_send(conf->redis, argc, argv,
+                                      waiter->timeout ? waiter->timeout
+                                                      : conf->redis_timeout,
+                                      ngx_coco_waiter_redis_handler, slot);
+    if (slot->redis == NULL) {
+        return NGX_ERROR;
+    }
+
+    waiter->pending++;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_coco_waiter_pg(ngx_coco_waiter_t *waiter,
+    ngx_coco_pg_statement_t *statement, const ngx_str_t *params,
+    ngx_coco_pg_handler_pt handler)
+{
+    ngx_http_request_t      *r;
+    ngx_coco_base_conf_t    *conf;
+    ngx_coco_waiter_slot_t  *slot;
+
+    r = waiter->request;
+    conf = ngx_coco_base_conf(r);
+
+    if (conf->pg == NULL) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "no \"coco_postgres\" is configured");
+        return NGX_ERROR;
+    }
+
+    slot = ngx_coco_waiter_slot(waiter);
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot->handler.pg = handler;
+    slot->pg = ngx_coco_pg_send(conf->pg, statement, params,
+                                waiter->timeout ? waiter->timeout
+                                                : conf->postgres_timeout,
+                                ngx_coco_waiter_pg_handler, slot);
+    if (slot->pg == NULL) {
+        return NGX_ERROR;
+    }
+
+    waiter->pending++;
+
+    return NGX_OK;
+}
+
+
+static ngx_coco_waiter_slot_t *
+ngx_coco_waiter_slot(ngx_coco_waiter_t *waiter)
+{
+    ngx_coco_waiter_slot_t  *slot;
+
+    for (slot = waiter->slots; slot; slot = slot->next) {
+        if (slot->redis == NULL && slot->pg == NULL) {
+            return slot;
+        }
+    }
+
+    slot = ngx_pcalloc(waiter->request->pool, sizeof(*slot));
+    if (slot == NULL) {
+        return NULL;
+    }
+
+    slot->waiter = waiter;
+    slot->next = waiter->slots;
+    waiter->slots = slot;
+
+    return slot;
+}
+
+
+ngx_int_t
+ngx_coco_waiter_wait(ngx_coco_waiter_t *waiter)
+{
+    ngx_http_request_t  *r;
+
+    r = waiter->request;
+
+    waiter->waiting = 1;
+
+    r->main->count++;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (r == r->main) {
+        /* a client that goes away ends the request, and so the waiting */
+        r->read_event_handler = ngx_http_test_reading;
+    }
+
+    r->connection->log->action = "waiting for backends";
+
+    return NGX_DONE;
+}
+
+
+void
+ngx_coco_waiter_finalize(ngx_coco_waiter_t *waiter, ngx_int_t rc)
+{
+    ngx_http_request_t  *r;
+
+    r = waiter->request;
+
+    ngx_coco_waiter_cleanup(waiter);
+
+    r->connection->log->action = "sending to client";
+
+    ngx_http_finalize_request(r, rc);
+}
+
+
+static void
+ngx_coco_waiter_redis_handler(void *data, ngx_coco_outcome_e outcome,
+    redisReply *reply)
+{
+    ngx_connection_t        *c;
+    ngx_coco_waiter_t       *waiter;
+    ngx_coco_waiter_slot_t  *slot;
+
+    slot = data;
+    waiter = slot->waiter;
+    slot->redis = NULL;
+
+    c = ngx_coco_waiter_enter(waiter);
+    slot->handler.redis(waiter->data, outcome, reply);
+    ngx_coco_waiter_leave(waiter, c);
+}
+
+
+static void
+ngx_coco_waiter_pg_handler(void *data, ngx_coco_outcome_e outcome,
+    PGresult *result)
+{
+    ngx_connection_t        *c;
+    ngx_coco_waiter_t       *waiter;
+    ngx_coco_waiter_slot_t  *slot;
+
+    slot = data;
+    waiter = slot->waiter;
+    slot->pg = NULL;
+
+    c = ngx_coco_waiter_enter(waiter);
+    slot->handler.pg(waiter->data, outcome, result);
+    ngx_coco_waiter_leave(waiter, c);
+}
+
+
+static ngx_connection_t *
+ngx_coco_waiter_enter(ngx_coco_waiter_t *waiter)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = waiter->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+    waiter->pending--;
+
+    return c;
+}
+
+
+static void
+ngx_coco_waiter_leave(ngx_coco_waiter_t *waiter, ngx_connection_t *c)
+{
+    if (waiter->pending == 0 && waiter->waiting) {
+        waiter->done(waiter->request, waiter->data);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* Runs when the request ends, whoever ends it. */
+
+static void
+ngx_coco_waiter_cleanup(void *data)
+{
+    ngx_coco_waiter_t       *waiter;
+    ngx_coco_waiter_slot_t  *slot;
+
+    waiter = data;
+
+    for (slot = waiter->slots; slot; slot = slot->next) {
+
+        if (slot->redis) {
+            ngx_coco_redis_cancel(slot->redis);
+            slot->redis = NULL;
+        }
+
+        if (slot->pg) {
+            ngx_coco_pg_cancel(slot->pg);
+            slot->pg = NULL;
+        }
+    }
+
+    waiter->slots = NULL;
+    waiter->request = NULL;
+}
