@@ -74,8 +74,10 @@ typedef struct {
 
     uint64_t             heartbeat_ttl;
     uint64_t             retention_days;
-    uint64_t             janitor_interval;
-    uint64_t             janitor_partitions_ahead;
+    uint64_t             janitor_outbox_hours;
+    uint64_t             janitor_dead_letter_days;
+    uint64_t             janitor_dead_letter_max;
+    uint64_t             janitor_idempotency_hours;
 } coco_config_t;
 
 /* Every mistake is a line on `errors`, with its place and a remedy; then

@@ -132,10 +132,13 @@ const coco_option_t  coco_options[] = {
              heartbeat_ttl),
     number("state.retention_days", "30", 1, 36500, retention_days),
 
-    duration("janitor.interval", "1h", COCO_SECOND, COCO_DAY,
-             janitor_interval),
-    number("janitor.partitions_ahead", "7", 1, 365,
-           janitor_partitions_ahead),
+    number("janitor.outbox_hours", "24", 1, 8760, janitor_outbox_hours),
+    number("janitor.dead_letter_days", "30", 1, 36500,
+           janitor_dead_letter_days),
+    number("janitor.dead_letter_max", "1000000", 1, 1000000000,
+           janitor_dead_letter_max),
+    number("janitor.idempotency_hours", "24", 24, 8760,
+           janitor_idempotency_hours),
 };
 
 #undef string
