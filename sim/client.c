@@ -73,7 +73,7 @@ sim_client_open(sim_client_t *client, int64_t now)
     rc = mosquitto_connect(client->mosq, client->host, client->port,
                            SIM_KEEPALIVE);
     if (rc != MOSQ_ERR_SUCCESS) {
-        if (client->failures == 0) {
+        if (client->counts->refused++ == 0) {
             fprintf(stderr, "coco-sim: no connection to %s:%d: %s\n",
                     client->host, client->port,
                     rc == MOSQ_ERR_ERRNO ? "refused or unreachable"
@@ -244,6 +244,7 @@ sim_client_connect_cb(struct mosquitto *mosq, void *data, int rc)
 
     client->was_open = true;
     client->failures = 0;
+    client->counts->refused = 0;
     client->state = SIM_OPEN;
 }
 

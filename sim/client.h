@@ -20,6 +20,7 @@ typedef struct {
     uint64_t  acknowledged;
     uint64_t  reconnects;
     uint64_t  dropped;          /* heartbeats that never left their robot */
+    uint64_t  refused;          /* connections since the last that opened */
 } sim_counts_t;
 
 /* IDLE: no connection, none wanted before retry_at. OPENING: waits for

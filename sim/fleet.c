@@ -203,11 +203,13 @@ sim_fleet_serve(sim_fleet_t *fleet)
 }
 
 
-/* At the end every robot has a network again, so that nothing is left. */
+/* At the end every robot has a network again, so that nothing is left; what
+ * still is counts as dropped. */
 
 static void
 sim_fleet_drain(sim_fleet_t *fleet)
 {
+    int      i;
     int64_t  until;
 
     until = sim_now() + (fleet->loop->stop ? SIM_STOP_MAX : SIM_DRAIN_MAX);
@@ -219,6 +221,10 @@ sim_fleet_drain(sim_fleet_t *fleet)
         if (fleet->loop->stop && until > sim_now() + SIM_STOP_MAX) {
             until = sim_now() + SIM_STOP_MAX;
         }
+    }
+
+    for (i = 0; i < fleet->options->robots; i++) {
+        fleet->loop->counts.dropped += fleet->members[i].kept_count;
     }
 }
 

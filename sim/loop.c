@@ -92,6 +92,6 @@ sim_loop_report(const sim_loop_t *loop)
            (unsigned long long) counts->dropped);
     fflush(stdout);
 
-    return counts->acknowledged == counts->published ? EXIT_SUCCESS
-                                                     : EXIT_FAILURE;
+    return counts->acknowledged == counts->published && counts->dropped == 0
+           ? EXIT_SUCCESS : EXIT_FAILURE;
 }

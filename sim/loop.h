@@ -25,7 +25,7 @@ void sim_loop_close(sim_loop_t *loop);
 void sim_loop_wait(sim_loop_t *loop, int64_t timeout);
 
 /* The closing line, on standard output, and the exit status: a failure when
- * anything published was not acknowledged. */
+ * anything was dropped or not acknowledged. */
 int sim_loop_report(const sim_loop_t *loop);
 
 #endif /* COCO_SIM_LOOP_H */

@@ -15,10 +15,9 @@ typedef struct {
 } sim_line_t;
 
 /* {"topic":TEXT,"payload":VALUE,"afterMs":NUMBER?}; other members are passed
- * over. A payload that is a text
- * is sent as what it says; any other value as it is written, byte for byte,
- * whatever is wrong with it inside. line[len] is NUL. Returns NULL, or what
- * is wrong with the line. */
+ * over. A payload that is a text is sent as what it says; any other value as
+ * it is written, byte for byte, whatever is wrong with it inside. line[len]
+ * is NUL. Returns NULL, or what is wrong with the line. */
 const char *sim_line_decode(sim_line_t *ret, const char *line, size_t len);
 void sim_line_destroy(sim_line_t *line);
 

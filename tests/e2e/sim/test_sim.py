@@ -177,6 +177,17 @@ def test_broker_dies_and_returns(broker):
              == int(counts["published"]), what="every heartbeat")
 
 
+def test_no_broker_is_a_failure(broker):
+    process = subprocess.Popen([SIM, "--port", str(broker.port + 1),
+                                "--robots", "3"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    assert "no connection" in process.stderr.readline()
+    process.terminate()
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err == "" and "published=0 acknowledged=0" in out
+
+
 def test_script_in_order_and_in_time(broker):
     lines = [
         '{"topic":"robot/a/status","payload":{"ts":1,"ts":2,"x":1e999}}',
