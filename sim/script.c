@@ -121,8 +121,8 @@ sim_script_send(sim_loop_t *loop, sim_client_t *client, const sim_line_t *line,
 
 
 /* Serves the connection until it is time and no more than outstanding_max are
- * unacknowledged; when some may be, until it is open as well. -1: a signal came, or the broker has
- * been silent for too long. */
+ * unacknowledged; when some may be, until it is open as well. -1: a signal
+ * came, or the broker has been silent for too long. */
 
 static int
 sim_script_pump(sim_loop_t *loop, sim_client_t *client,

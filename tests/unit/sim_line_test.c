@@ -52,7 +52,8 @@ text_as_it_says(void **state)
     assert_true(line.after_ms == 12.5);
     sim_line_destroy(&line);
 
-    assert_null(line_decode(&line, "{\"payload\":\"\",\"qos\":[1],\"topic\":\"t\"}"));
+    assert_null(line_decode(&line, "{\"payload\":\"\",\"qos\":[1],"
+                            "\"topic\":\"t\"}"));
     assert_int_equal(line.len, 0);
     sim_line_destroy(&line);
 }
@@ -71,7 +72,8 @@ bad_lines_are_refused(void **state)
         "{\"topic\":\"t\",\"payload\":{}", "{\"topic\":\"t\",\"payload\":{]",
         "{\"topic\":\"t\",\"payload\":}", "{\"topic\":\"t\" \"payload\":1}",
         "{\"topic\":\"t\",\"payload\":\"\\ud800\"}",
-        "{\"topic\":\"t\",\"payload\":\"x}", "{\"topic\":\"t\",\"payload\":\"\\",
+        "{\"topic\":\"t\",\"payload\":\"x}",
+        "{\"topic\":\"t\",\"payload\":\"\\",
         "{\"topic\":\"t\",\"payload\":1,\"afterMs\":-1}",
         "{\"topic\":\"t\",\"payload\":1,\"afterMs\":\"1\"}",
         "{\"topic\":\"t\",\"payload\":1,\"afterMs\":nan}",
