@@ -198,20 +198,26 @@ sub start {
     prepare($block);
     if ($Option{valgrind}) {
         start_valgrind();
+        pid_await();
     } elsif (execute() != 0) {
         bail($block->name, ' - nginx did not start: ', log_end());
     }
-
-    wait_until(15, sub { defined pid_read() })
-        or bail($block->name, ' - nginx wrote no pid file: ', log_end());
-    $pid = pid_read();
 }
 
 
-# The command line in the foreground; its wait status.
+# The command line in the foreground; its wait status. 0: it runs.
 sub execute {
-    return system("'$Binary' -e '$ErrorLog' -p '$Root/' "
-                  . "-c '$Root/conf/nginx.conf' >/dev/null");
+    my $status = system("'$Binary' -e '$ErrorLog' -p '$Root/' "
+                        . "-c '$Root/conf/nginx.conf' >/dev/null");
+
+    pid_await() if $status == 0;
+    return $status;
+}
+
+
+sub pid_await {
+    wait_until(20, sub { defined($pid = pid_read()) })
+        or bail('nginx wrote no pid file: ', log_end());
 }
 
 

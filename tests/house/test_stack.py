@@ -1,0 +1,201 @@
+"""./coco stack: several at once, killed and restarted, nothing left behind."""
+
+import os
+import socket
+import subprocess
+
+import psycopg2
+import pytest
+import redis
+import requests
+
+from stack import COCO, ROOT, Stack, StackError, wait_for
+
+NAMES = ("nginx", "worker", "redis", "postgres", "mqtt")
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def spaced(tmp_path_factory):
+    """A stack of this module's own, in a folder whose name has a space."""
+    folder = tmp_path_factory.mktemp("with space")
+    for part in (folder, folder.parent):
+        part.chmod(0o755)
+    with Stack(folder=str(folder / "run it")) as one:
+        yield one.up()
+
+
+def test_env_names_what_answers(spaced):
+    env = spaced.env()
+    assert set(env) == {"COCO_HTTP", "COCO_MQTT_PORT", "COCO_REDIS_URL",
+                        "COCO_PG_URL", "COCO_TOKEN", "COCO_JWT_KEY_FILE",
+                        "COCO_METRICS"}
+    assert requests.get(env["COCO_HTTP"] + "/readyz", timeout=5).ok
+    assert "coco_mqtt_connected" in requests.get(env["COCO_METRICS"],
+                                                 timeout=5).text
+    assert redis.Redis.from_url(env["COCO_REDIS_URL"]).ping()
+    assert os.path.getsize(env["COCO_JWT_KEY_FILE"]) > 0
+
+    connection = psycopg2.connect(env["COCO_PG_URL"])
+    with connection, connection.cursor() as cursor:
+        cursor.execute("select tableowner from pg_tables where schemaname = "
+                       "'coco' group by 1")
+        assert cursor.fetchall() == [("coco",)]
+    connection.close()
+
+
+def test_env_survives_a_shell(spaced):
+    done = subprocess.run(
+        ["bash", "-c", 'eval "$("$0" stack env)"; echo "$COCO_JWT_KEY_FILE"',
+         COCO], env=spaced.environment, capture_output=True, text=True)
+    assert done.stdout.strip() == os.path.join(spaced.folder, "jwt.key")
+
+
+def test_the_token_opens_and_no_token_does_not(spaced):
+    url = spaced.http + "/robots"
+    assert requests.get(url, headers=spaced.headers, timeout=5).ok
+    assert requests.get(url, timeout=5).status_code == 401
+
+
+def test_up_again_changes_nothing(spaced):
+    before = {name: spaced.pid(name) for name in NAMES}
+    spaced.up()
+    assert before == {name: spaced.pid(name) for name in NAMES}
+
+
+def test_it_listens_on_loopback_only(spaced):
+    ours = range(spaced.port, spaced.port + 10)
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(table) as file:
+            for row in list(file)[1:]:
+                address, port = row.split()[1].split(":")
+                if int(port, 16) in ours and row.split()[3] == "0A":
+                    found.add((int(port, 16), address))
+    assert len(found) == 5
+    assert {address for _, address in found} == {"0100007F"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kill_stays_down_until_restart(spaced, name):
+    pid = spaced.pid(name)
+    spaced.kill(name)
+    assert not alive(pid)
+    status = spaced.coco("status", check=False)
+    assert [line for line in status.splitlines()
+            if line.split()[:2] == [name, "down"]]
+    assert all(line.split()[1] == "up" for line in status.splitlines()
+               if line.split()[0] != name)
+
+    spaced.restart(name)
+    assert alive(spaced.pid(name)) and spaced.pid(name) != pid
+    spaced.coco("status")
+    wait_for(lambda: requests.get(spaced.http + "/readyz", timeout=5).ok,
+             15, "readyz after %s was killed" % name)
+
+
+def test_a_killed_nginx_leaves_no_worker(spaced):
+    master = spaced.pid("nginx")
+    with open("/proc/%d/task/%d/children" % (master, master)) as file:
+        workers = [int(pid) for pid in file.read().split()]
+    assert workers
+    spaced.kill("nginx")
+    assert not any(map(alive, workers))
+    spaced.restart("nginx")
+
+
+def test_two_live_side_by_side(spaced):
+    with Stack(only="redis") as other:
+        other.up()
+        redis.Redis.from_url(other.redis_url).set("house", "other")
+        assert redis.Redis.from_url(spaced.redis_url).get("house") is None
+        other.down()
+    spaced.coco("status")
+
+
+def test_a_taken_port_is_named_and_nothing_stays():
+    with Stack(only="postgres redis") as stack:
+        holder = socket.create_server(("127.0.0.1", stack.redis_port))
+        with pytest.raises(StackError) as error:
+            stack.up()
+        holder.close()
+        assert "port %d" % stack.redis_port in str(error.value)
+        assert "COCO_PORT" in str(error.value)
+        assert not [name for name in os.listdir(stack.folder)
+                    if name.endswith(".pid")]
+        stack.up()
+
+
+def test_data_outlives_down_and_clean_removes_all(tmp_path):
+    folder = tmp_path / "run"
+    for part in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        part.chmod(0o755)
+    with Stack(folder=str(folder), only="postgres") as stack:
+        stack.up()
+        insert(stack.postgres)
+        pid = stack.pid("postgres")
+        stack.down()
+        assert not alive(pid)
+        stack.up()
+        assert count(stack.postgres) == 1
+        (folder / "mine.txt").write_text("not the stack's")
+        stack.coco("clean")
+        assert [p.name for p in folder.iterdir()] == ["mine.txt"]
+
+
+def insert(url):
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("insert into coco.fleet_robot(serial) values ('r')")
+    connection.close()
+
+
+def count(url):
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("select count(*) from coco.fleet_robot")
+        total = cursor.fetchone()[0]
+    connection.close()
+    return total
+
+
+def test_a_pid_that_is_another_process_is_left_alone():
+    with Stack(only="redis") as stack:
+        stack.up()
+        real = stack.pid("redis")
+        other = subprocess.Popen(["sleep", "60"])
+        path = os.path.join(stack.folder, "redis.pid")
+        with open(path, "w") as file:
+            file.write("%d\n" % other.pid)
+        stack.down()
+        assert other.poll() is None
+        other.kill()
+        other.wait()
+        assert alive(real)
+        os.kill(real, 9)
+
+
+def test_relative_folder(tmp_path):
+    environment = dict(os.environ, COCO_RUN="r", COCO_STACK_ONLY="redis")
+    with Stack() as ports:
+        environment["COCO_PORT"] = str(ports.port)
+        for word in ("up", "status", "clean"):
+            subprocess.run([COCO, "stack", word], cwd=tmp_path, check=True,
+                           env=environment, stdout=subprocess.DEVNULL)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("frob",), ("kill",), ("up", "x"),
+                                   ("restart", "frob")])
+def test_wrong_words_are_refused(words):
+    environment = dict(os.environ, COCO_RUN=os.path.join(ROOT, "var/none"))
+    done = subprocess.run([COCO, "stack", *words], env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "usage" in done.stderr
