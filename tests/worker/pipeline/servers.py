@@ -1,0 +1,185 @@
+"""A private Postgres and Redis, and the driver that feeds a lane into them.
+
+Sockets in a folder of their own; nothing listens on the network."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import psycopg2
+import redis
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__)))))
+BUILD = os.environ.get("COCO_BUILD", os.path.join(ROOT, "build"))
+PG_BIN = "/usr/lib/postgresql/15/bin"
+DRIVER = os.path.join(BUILD, "tests", "pipeline_driver")
+PKGS = ["libpq", "hiredis", "libcrypto", "libmicrohttpd", "libsystemd", "inih"]
+
+
+def until(what, seconds=20):
+    """Waits for what() to be true; fails with its name."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        assert time.monotonic() < end, "in vain: %s" % what
+        time.sleep(0.02)
+
+
+def build():
+    """The driver, from the libraries that make builds."""
+    subprocess.run(["make", "-s", "-C", ROOT, "BUILD=" + BUILD,
+                    BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"],
+                   check=True)
+    flags = [subprocess.run(["pkg-config", what] + PKGS, check=True, text=True,
+                            stdout=subprocess.PIPE).stdout.split()
+             for what in ("--cflags", "--libs")]
+    os.makedirs(os.path.dirname(DRIVER), exist_ok=True)
+    subprocess.run(
+        ["gcc", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror",
+         "-D_GNU_SOURCE", "-pthread"] + os.environ.get("SAN", "").split() +
+        ["-I" + ROOT + "/src/core", "-I" + ROOT + "/workers"] + flags[0] +
+        ["-o", DRIVER, os.path.join(os.path.dirname(__file__), "driver.c"),
+         BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"] + flags[1] +
+        ["-lpaho-mqtt3as", "-lm"], check=True)
+
+
+def as_postgres(command, **kwargs):
+    if os.getuid() == 0:
+        command = ["runuser", "-u", "postgres", "--"] + command
+    return subprocess.run(command, check=True, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.STDOUT, **kwargs)
+
+
+class Servers:
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="coco-pipeline-")
+        self.data = os.path.join(self.folder, "data")
+        self.redis_socket = os.path.join(self.folder, "redis.sock")
+        self.postgres = "host=%s user=postgres dbname=postgres" % self.folder
+        self.redis_process = None
+        os.chmod(self.folder, 0o777)
+        as_postgres([PG_BIN + "/initdb", "-D", self.data, "-A", "trust",
+                     "-E", "UTF8", "--no-locale", "--no-sync"])
+        self.postgres_start()
+        self.redis_start()
+        subprocess.run([ROOT + "/scripts/migrate", self.postgres],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    def postgres_start(self):
+        as_postgres([PG_BIN + "/pg_ctl", "-D", self.data, "-w", "-l",
+                     self.data + "/log", "-o",
+                     "-c listen_addresses='' -c fsync=off"
+                     " -k " + self.folder, "start"])
+
+    def postgres_kill(self):
+        """As a crash does: the server is gone, its transactions too."""
+        as_postgres([PG_BIN + "/pg_ctl", "-D", self.data, "-m", "immediate",
+                     "-w", "stop"])
+
+    def redis_start(self):
+        self.redis_process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", self.redis_socket,
+             "--save", "", "--dir", self.folder],
+            stdout=subprocess.DEVNULL)
+        until(self.redis_answers)
+
+    def redis_answers(self):
+        try:
+            return self.redis().ping()
+        except redis.exceptions.ConnectionError:
+            return False
+
+    def redis_kill(self):
+        self.redis_process.kill()
+        self.redis_process.wait()
+
+    def redis_pause(self, pause):
+        self.redis_process.send_signal(
+            signal.SIGSTOP if pause else signal.SIGCONT)
+
+    def redis(self):
+        return redis.Redis(unix_socket_path=self.redis_socket,
+                           decode_responses=True)
+
+    def query(self, sql, *args):
+        with psycopg2.connect(self.postgres) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql, args)
+                return cursor.fetchall() if cursor.description else None
+
+    def close(self):
+        self.redis_kill()
+        self.postgres_kill()
+        shutil.rmtree(self.folder)
+
+
+class Driver:
+    """One lane in a process of its own."""
+
+    def __init__(self, servers, **options):
+        environment = dict(os.environ, DRIVER_POSTGRES=servers.postgres,
+                           DRIVER_REDIS=servers.redis_socket)
+        environment.update(("DRIVER_" + name.upper(), str(value))
+                           for name, value in options.items())
+        self.position = 0
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [DRIVER], env=environment, text=True, bufsize=1, stderr=self.log,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, command):
+        self.process.stdin.write(command + "\n")
+        return self.process.stdout.readline().split()
+
+    def push(self, serial, payload, received_at=None, kind="h", source="mqtt",
+             topic=None):
+        if isinstance(payload, str):
+            payload = payload.encode()
+        if received_at is None:
+            received_at = int(time.time() * 1000)
+        if topic is None:
+            topic = "robot/%s/%s" % (
+                serial, "status" if kind == "h" else "events")
+        self.position += 100
+        self.process.stdin.write("push %s %d %d %s - %s %s %s\n" % (
+            kind, self.position, received_at, source, topic.replace(" ", "_"),
+            serial.encode().hex() or "-", payload.hex() or "-"))
+
+    def low_water(self, milliseconds=0):
+        return int(self.ask("wait %d %d" % (self.position, milliseconds))[1])
+
+    def done(self, seconds=20):
+        """Everything pushed is committed."""
+        end = time.monotonic() + seconds
+        while self.low_water(200) != self.position:
+            assert time.monotonic() < end, self.logged()
+
+    def metrics(self):
+        """name{...} of this lane -> value."""
+        self.process.stdin.write("metrics\n")
+        values = {}
+        for line in iter(self.process.stdout.readline, ".\n"):
+            if 'lane="telemetry"' in line and "_bucket" not in line:
+                name, value = line.rsplit(" ", 1)
+                values[name.split("{")[0]] = float(value)
+        return values
+
+    def logged(self):
+        self.log.seek(0)
+        return self.log.read().decode()
+
+    def stop(self):
+        """True when it ended as it should."""
+        output, _ = self.process.communicate("stop\n", timeout=30)
+        return self.process.returncode == 0 and output.endswith("stopped\n")
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()

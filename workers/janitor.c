@@ -1,0 +1,319 @@
+/*
+ * The janitor's thread: partitions and old rows by the hour, replays by the
+ * second. Must never write what a message says: replays go through a lane.
+ */
+
+#include <stdlib.h>
+
+#include "janitor.h"
+#include "log.h"
+#include "sinks/postgres.h"
+
+#define COCO_JANITOR_TICK_MS   1000
+#define COCO_JANITOR_ROUND_MS  (3600 * 1000)
+#define COCO_JANITOR_RETRY_MS  (60 * 1000)
+#define COCO_JANITOR_REPLAYS   100       /* offered in a tick, at most */
+#define COCO_JANITOR_OFFER_MS  30000     /* until it is offered once more */
+#define COCO_JANITOR_AHEAD     7         /* days of partitions */
+
+typedef enum {
+    COCO_J_PARTITIONS = 0, COCO_J_OUTBOX, COCO_J_LETTERS, COCO_J_LETTERS_MAX,
+    COCO_J_KEYS, COCO_J_REPLAYS, COCO_J_STATEMENTS
+} coco_janitor_statement_e;
+
+struct coco_janitor_s {
+    coco_janitor_options_t   options;
+    coco_pg_t               *pg;
+    coco_stop_t              stop;
+    pthread_t                thread;
+    bool                     started;
+    int64_t                  round_at;   /* monotonic ms, of the next round */
+
+    /* Offered, and not yet seen to be done: not to be offered again at every
+     * tick while the lane is at it. */
+    coco_id_t                offered[COCO_JANITOR_REPLAYS];
+    int64_t                  offered_at[COCO_JANITOR_REPLAYS];  /* ms */
+    unsigned                 next;
+};
+
+static void *coco_janitor_thread(void *arg);
+static void coco_janitor_round(coco_janitor_t *j);
+static int coco_janitor_run(coco_janitor_t *j, int statement, unsigned a,
+    unsigned b);
+static void coco_janitor_replays(coco_janitor_t *j);
+static bool coco_janitor_offer(coco_janitor_t *j, const PGresult *res,
+    int row);
+static bool coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id);
+
+/* One janitor at a time, whatever the number of workers: who does not get the
+ * lock leaves the round to the one that has it. */
+static const coco_pg_statement_t  coco_janitor_statements[] = {
+
+[COCO_J_PARTITIONS] = {
+    "select coco.state_history_partition_maintain(($1::int4[])[1],"
+    " make_interval(days => ($2::int4[])[1]))"
+    " where pg_try_advisory_xact_lock(hashtext('coco.janitor'))",
+    "ii", "janitor" },
+
+[COCO_J_OUTBOX] = {
+    "delete from coco.outbox"
+    " where created_at < now() - make_interval(hours => ($1::int4[])[1])",
+    "i", "janitor" },
+
+[COCO_J_LETTERS] = {
+    "delete from coco.dead_letter where replay_outcome is not null"
+    " and received_at < now() - make_interval(days => ($1::int4[])[1])",
+    "i", "janitor" },
+
+[COCO_J_LETTERS_MAX] = {
+    "delete from coco.dead_letter d using (select id from coco.dead_letter"
+    "  order by received_at desc, id desc offset ($1::int4[])[1]) old"
+    " where d.id = old.id",
+    "i", "janitor" },
+
+[COCO_J_KEYS] = {
+    "delete from coco.idempotency_key"
+    " where created_at < now() - make_interval(hours => ($1::int4[])[1])",
+    "i", "janitor" },
+
+[COCO_J_REPLAYS] = {
+    "select id, topic, payload, received_at from coco.dead_letter"
+    " where replayed_at is not null and replay_outcome is null"
+    " order by replayed_at, id limit 100",
+    "", "janitor" },
+};
+
+
+coco_janitor_t *
+coco_janitor_create(const coco_janitor_options_t *options)
+{
+    coco_janitor_t  *j;
+
+    j = calloc(1, sizeof(*j));
+    if (j == NULL) {
+        return NULL;
+    }
+
+    if (coco_stop_init(&j->stop) != COCO_OK) {
+        free(j);
+        return NULL;
+    }
+
+    j->options = *options;
+    j->pg = coco_pg_create(options->postgres, coco_janitor_statements,
+                           COCO_J_STATEMENTS, &j->stop, -1);
+    if (j->pg == NULL) {
+        coco_janitor_destroy(j);
+        return NULL;
+    }
+
+    return j;
+}
+
+
+void
+coco_janitor_destroy(coco_janitor_t *j)
+{
+    if (j == NULL) {
+        return;
+    }
+
+    coco_janitor_stop(j);
+    coco_pg_destroy(j->pg);
+    coco_stop_free(&j->stop);
+    free(j);
+}
+
+
+int
+coco_janitor_start(coco_janitor_t *j)
+{
+    if (pthread_create(&j->thread, NULL, coco_janitor_thread, j) != 0) {
+        return COCO_ERROR;
+    }
+
+    j->started = true;
+
+    return COCO_OK;
+}
+
+
+void
+coco_janitor_stop(coco_janitor_t *j)
+{
+    coco_stop_set(&j->stop);
+
+    if (j->started) {
+        pthread_join(j->thread, NULL);
+        j->started = false;
+    }
+}
+
+
+static void *
+coco_janitor_thread(void *arg)
+{
+    unsigned         ms = 0;
+    coco_janitor_t  *j = arg;
+    coco_backoff_t   backoff = { 0, 0 };
+
+    while (!coco_stop_wait(&j->stop, ms)) {
+        if (coco_pg_open(j->pg) != COCO_OK) {
+            ms = coco_backoff_next(&backoff);
+            continue;
+        }
+
+        coco_backoff_reset(&backoff);
+        coco_janitor_replays(j);
+
+        if (coco_clock_monotonic_us() / 1000 >= j->round_at) {
+            coco_janitor_round(j);
+        }
+
+        ms = COCO_JANITOR_TICK_MS;
+    }
+
+    coco_pg_close(j->pg);
+
+    return NULL;
+}
+
+
+static void
+coco_janitor_round(coco_janitor_t *j)
+{
+    int                            rc;
+    const coco_janitor_options_t  *o = &j->options;
+
+    /* each in a transaction of its own: one that fails holds up none */
+    rc = coco_janitor_run(j, COCO_J_PARTITIONS, COCO_JANITOR_AHEAD,
+                          o->retention_days);
+    rc |= coco_janitor_run(j, COCO_J_OUTBOX, o->outbox_hours, 0);
+    rc |= coco_janitor_run(j, COCO_J_LETTERS, o->dead_letter_days, 0);
+    rc |= coco_janitor_run(j, COCO_J_LETTERS_MAX, o->dead_letter_max, 0);
+    rc |= coco_janitor_run(j, COCO_J_KEYS, o->idempotency_hours, 0);
+
+    j->round_at = coco_clock_monotonic_us() / 1000
+                  + (rc == COCO_OK ? COCO_JANITOR_ROUND_MS
+                                   : COCO_JANITOR_RETRY_MS);
+}
+
+
+static int
+coco_janitor_run(coco_janitor_t *j, int statement, unsigned a, unsigned b)
+{
+    if (coco_pg_open(j->pg) != COCO_OK) {
+        return COCO_ERROR;
+    }
+
+    coco_pg_rows(j->pg, statement);
+    coco_pg_int(j->pg, (int32_t) a);
+
+    if (coco_janitor_statements[statement].types[1] != '\0') {
+        coco_pg_int(j->pg, (int32_t) b);
+    }
+
+    coco_pg_send(j->pg);
+
+    if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
+        coco_log(COCO_LOG_WARN, "janitor_failed", "statement", "%d",
+                 statement, "error", "%s", coco_pg_error(j->pg)->message,
+                 NULL);
+        return COCO_ERROR;
+    }
+
+    return COCO_OK;
+}
+
+
+/* The rows are the truth: what has no outcome is offered, and again later
+ * when it still has none. */
+static void
+coco_janitor_replays(coco_janitor_t *j)
+{
+    int        slot;
+    PGresult  *res;
+
+    coco_pg_rows(j->pg, COCO_J_REPLAYS);
+    slot = coco_pg_send(j->pg);
+
+    if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
+        coco_log(COCO_LOG_WARN, "janitor_failed", "statement", "%d",
+                 COCO_J_REPLAYS, "error", "%s",
+                 coco_pg_error(j->pg)->message, NULL);
+        return;
+    }
+
+    res = coco_pg_result(j->pg, slot);
+
+    for (int row = 0; row < PQntuples(res); row++) {
+        if (atomic_load(&j->stop.set) || !coco_janitor_offer(j, res, row)) {
+            return;
+        }
+    }
+}
+
+
+static bool
+coco_janitor_offer(coco_janitor_t *j, const PGresult *res, int row)
+{
+    const char      *first, *last;
+    coco_message_t   m;
+
+    memset(&m, 0, sizeof(m));
+    coco_pg_get_uuid(&m.replay_of, res, row, 0);
+
+    if (coco_janitor_offered(j, &m.replay_of)) {
+        return true;
+    }
+
+    m.source = "replay";
+    m.topic = coco_pg_get(res, row, 1);
+    m.payload = coco_pg_get(res, row, 2);
+    m.received_at = coco_pg_get_time(res, row, 3);
+
+    /* robot/<serial>/status or /events, whatever comes before */
+    last = memrchr(m.topic.data, '/', m.topic.len);
+
+    if (last != NULL) {
+        m.kind = m.topic.len - (size_t) (last - m.topic.data) == 7
+                 && memcmp(last, "/events", 7) == 0
+                 ? COCO_KIND_ROBOT_EVENT : COCO_KIND_HEARTBEAT;
+
+        first = memrchr(m.topic.data, '/', (size_t) (last - m.topic.data));
+
+        if (first != NULL) {
+            m.serial = (coco_str_t) { first + 1,
+                                      (size_t) (last - first - 1) };
+        }
+    }
+
+    if (j->options.replay(j->options.data, &m) != COCO_OK) {
+        return false;
+    }
+
+    j->offered[j->next] = m.replay_of;
+    j->offered_at[j->next] = coco_clock_monotonic_us() / 1000;
+    j->next = (j->next + 1) % COCO_JANITOR_REPLAYS;
+
+    return true;
+}
+
+
+static bool
+coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id)
+{
+    int64_t  since;
+
+    since = coco_clock_monotonic_us() / 1000 - COCO_JANITOR_OFFER_MS;
+
+    for (int i = 0; i < COCO_JANITOR_REPLAYS; i++) {
+        if (j->offered_at[i] > since
+            && memcmp(&j->offered[i], id, sizeof(*id)) == 0)
+        {
+            return true;
+        }
+    }
+
+    return false;
+}
