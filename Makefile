@@ -21,6 +21,10 @@ SIM_SRC    := $(wildcard sim/*.c)
 TEST_SRC   := $(wildcard tests/unit/*_test.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/*_fuzz.c)
 
+# One short line for each step; V=1 shows the commands.
+Q          := $(if $(V),,@)
+say         = @printf '  %-5s %s\n' $(1) $(2)
+
 objects     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_LIB   := $(BUILD)/libcoco_core.a
 WORKER_LIB := $(BUILD)/libcoco_worker.a
@@ -39,27 +43,33 @@ help:                               ## lists the targets
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -Isrc/core -Iworkers $(PKG_CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -Isrc/core -Iworkers $(PKG_CFLAGS) -c -o $@ $<
 
 $(CORE_LIB): $(call objects,$(CORE_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(WORKER_LIB): $(call objects,$(filter-out workers/main.c,$(WORKER_SRC)))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BIN)/coco-worker: $(BUILD)/obj/workers/main.o $(WORKER_LIB) $(CORE_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
 
 $(BIN)/coco-sim: $(call objects,$(SIM_SRC))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lm
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lm
 
 $(BUILD)/tests/%: tests/unit/%.c $(WORKER_LIB) $(CORE_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Isrc/core -Iworkers $(PKG_CFLAGS) -o $@ $^ \
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(CFLAGS) -Isrc/core -Iworkers $(PKG_CFLAGS) -o $@ $^ \
 	    -lcmocka -ljansson $(WORKER_LIBS)
 
 $(BUILD)/tests/sim_%: tests/unit/sim_%.c \
@@ -84,17 +94,20 @@ $(BUILD)/module-files: FORCE
 	    echo '$(MODULE_SRC) $(COCO_CFLAGS)' > $@
 
 $(NGINX_TREE)/objs/Makefile: config $(BUILD)/module-files
-	rm -rf $(NGINX_TREE) && mkdir -p $(NGINX_TREE)
-	cp -r $(NGINX_SRC)/. $(NGINX_TREE)
-	. $(NGINX_SRC)/conf_flags && cd $(NGINX_TREE) && \
+	$(call say,NGINX,"configure in $(NGINX_TREE)")
+	@rm -rf $(NGINX_TREE) && mkdir -p $(NGINX_TREE)
+	@cp -r $(NGINX_SRC)/. $(NGINX_TREE)
+	$(Q). $(NGINX_SRC)/conf_flags && cd $(NGINX_TREE) && \
 	    COCO_CFLAGS="$(COCO_CFLAGS)" ./configure "$${NGX_CONF_FLAGS[@]}" \
 	    --add-dynamic-module=$(CURDIR) > configure.log || \
 	    { tail -n 20 configure.log; exit 1; }
 $(NGINX_TREE)/objs/Makefile: SHELL := /bin/bash
 
 $(MODULE): $(NGINX_TREE)/objs/Makefile $(MODULE_DEPS)
-	$(MAKE) --no-print-directory -C $(NGINX_TREE) -f objs/Makefile modules
-	cp $(NGINX_TREE)/objs/ngx_coco_module.so $@
+	$(call say,NGINX,$@)
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) -C $(NGINX_TREE) \
+	    -f objs/Makefile modules
+	@cp $(NGINX_TREE)/objs/ngx_coco_module.so $@
 
 module: $(MODULE)                   ## builds the nginx module alone
 worker: $(BIN)/coco-worker          ## builds the worker alone
@@ -109,7 +122,7 @@ test: all                           ## every suite
 test-unit: $(TESTS)                 ## unit tests of core and worker
 	scripts/test unit
 
-test-nginx: $(MODULE) $(BIN)/coco-worker   ## the suites in t/ alone
+test-nginx: $(MODULE)               ## the suites in t/ alone
 	scripts/test nginx
 
 lint:                               ## format, static analysis, boundaries
@@ -128,6 +141,9 @@ fuzzers: $(FUZZERS)                 ## builds the fuzzers
 fuzz: $(FUZZERS)                    ## fuzzes each decoder for FUZZ_SECONDS
 	scripts/fuzz $(FUZZ_SECONDS)
 
+test-valgrind: $(MODULE)            ## t/ with each nginx under memcheck
+	scripts/test valgrind
+
 asan:                               ## all suites under ASan and UBSan
 	scripts/asan
 
@@ -138,6 +154,7 @@ clean:                              ## removes what was built
 	rm -rf $(BUILD) $(BIN)
 
 FORCE:
-.PHONY: all help module worker sim tests test test-unit test-nginx lint \
+.PHONY: all help module worker sim tests test test-unit test-nginx \
+        test-valgrind lint \
         fuzzers fuzz asan bench clean FORCE
 .DELETE_ON_ERROR:
