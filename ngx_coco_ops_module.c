@@ -57,8 +57,10 @@ static ngx_int_t ngx_coco_ops_read_reply(ngx_coco_ops_read_t *read);
 static void ngx_coco_ops_read_encode(coco_json_out_t *out, void *data);
 static ngx_uint_t ngx_coco_ops_rows(ngx_http_request_t *r,
     ngx_coco_outcome_e outcome, const PGresult *result);
-static void ngx_coco_ops_cache_fill(ngx_coco_ops_read_t *read);
-static void ngx_coco_ops_cache_filled(void *data, ngx_coco_outcome_e outcome,
+static void ngx_coco_ops_fill(ngx_coco_ops_read_t *read);
+static void ngx_coco_ops_fill_copy(ngx_coco_ops_read_t *read,
+    const char *prefix, int64_t left);
+static void ngx_coco_ops_filled(void *data, ngx_coco_outcome_e outcome,
     redisReply *reply);
 static ngx_int_t ngx_coco_ops_key(ngx_pool_t *pool, const char *prefix,
     ngx_str_t *serial, ngx_str_t *ret);
@@ -392,8 +394,9 @@ ngx_coco_ops_read_record(void *data, ngx_coco_outcome_e outcome,
 {
     ngx_coco_ops_read_t  *read = data;
 
-    ngx_uint_t        cached;
-    ngx_coco_robot_t  robot;
+    coco_heartbeat_t   hb;
+    coco_str_t         cached;
+    ngx_coco_robot_t  *robot;
 
     if (!ngx_coco_ops_rows(read->request, outcome, result)) {
         read->postgres = outcome == NGX_COCO_DONE ? NGX_COCO_DOWN : outcome;
@@ -406,25 +409,20 @@ ngx_coco_ops_read_record(void *data, ngx_coco_outcome_e outcome,
 
     read->known = 1;
 
-    cached = read->robot.telemetry_source.data != NULL;
-    robot = read->robot;
+    robot = &read->robot;
+    hb = robot->hb;
+    cached = robot->telemetry_source;
 
-    if (ngx_coco_robot_record_read(&robot, result, 0, 0,
-                                   read->request->pool)
-        != NGX_OK)
+    if (ngx_coco_robot_record_read(robot, result, 0, 0, read->request->pool)
+        == NGX_OK
+        && read->redis == NGX_COCO_DONE)
     {
-        return;
+        ngx_coco_ops_fill(read);
     }
 
-    if (cached) {
-        robot.hb = read->robot.hb;
-        robot.telemetry_source = read->robot.telemetry_source;
-    }
-
-    read->robot = robot;
-
-    if (!cached && read->redis == NGX_COCO_DONE) {
-        ngx_coco_ops_cache_fill(read);
+    if (cached.data) {
+        robot->hb = hb;
+        robot->telemetry_source = cached;
     }
 }
 
@@ -500,13 +498,35 @@ ngx_coco_ops_rows(ngx_http_request_t *r, ngx_coco_outcome_e outcome,
 }
 
 
+/* Both copies, as the worker would have written them. */
+
+static void
+ngx_coco_ops_fill(ngx_coco_ops_read_t *read)
+{
+    int64_t                left;
+    coco_heartbeat_t      *hb;
+    ngx_coco_base_conf_t  *conf;
+
+    hb = &read->robot.hb;
+    conf = ngx_coco_base_conf(read->request);
+
+    left = ngx_min(hb->ts, hb->received_at) + (int64_t) conf->heartbeat_ttl
+           - ngx_coco_now_ms();
+
+    if (left > 0) {
+        ngx_coco_ops_fill_copy(read, NGX_COCO_CACHE_KEY, left);
+        ngx_coco_ops_fill_copy(read, NGX_COCO_EPHEMERAL_KEY, left);
+    }
+}
+
+
 /* SET NX with the time that remains: a newer copy of the worker's is never
  * replaced, and the request does not wait. */
 
 static void
-ngx_coco_ops_cache_fill(ngx_coco_ops_read_t *read)
+ngx_coco_ops_fill_copy(ngx_coco_ops_read_t *read, const char *prefix,
+    int64_t left)
 {
-    int64_t                left;
     ngx_str_t              argv[6];
     coco_json_out_t        out;
     coco_heartbeat_t      *hb;
@@ -517,20 +537,12 @@ ngx_coco_ops_cache_fill(ngx_coco_ops_read_t *read)
     hb = &read->robot.hb;
     conf = ngx_coco_base_conf(r);
 
-    left = ngx_min(hb->ts, hb->received_at) + (int64_t) conf->heartbeat_ttl
-           - ngx_coco_now_ms();
-
-    if (left <= 0) {
-        return;
-    }
-
     argv[2].len = hb->battery.len + hb->location.len + hb->components.len
                   + 512;
     argv[2].data = ngx_pnalloc(r->pool, argv[2].len);
 
     if (argv[2].data == NULL
-        || ngx_coco_ops_key(r->pool, NGX_COCO_CACHE_KEY, &read->serial,
-                            &argv[1])
+        || ngx_coco_ops_key(r->pool, prefix, &read->serial, &argv[1])
            != NGX_OK
         || ngx_coco_query_param_int(r, left, &argv[5]) != NGX_OK)
     {
@@ -538,7 +550,14 @@ ngx_coco_ops_cache_fill(ngx_coco_ops_read_t *read)
     }
 
     coco_json_out_init(&out, (char *) argv[2].data, argv[2].len);
-    coco_robot_state_encode(&out, hb, read->robot.operation_state);
+
+    if (ngx_strcmp(prefix, NGX_COCO_CACHE_KEY) == 0) {
+        coco_robot_state_encode(&out, hb, read->robot.operation_state);
+
+    } else {
+        coco_ephemeral_encode(&out, hb, read->robot.remotely_controllable,
+                              read->robot.driveu);
+    }
 
     if (!coco_json_out_ok(&out)) {
         return;
@@ -550,12 +569,12 @@ ngx_coco_ops_cache_fill(ngx_coco_ops_read_t *read)
     ngx_str_set(&argv[4], "PX");
 
     (void) ngx_coco_redis_send(conf->redis, 6, argv, conf->redis_timeout,
-                               ngx_coco_ops_cache_filled, NULL);
+                               ngx_coco_ops_filled, NULL);
 }
 
 
 static void
-ngx_coco_ops_cache_filled(void *data, ngx_coco_outcome_e outcome,
+ngx_coco_ops_filled(void *data, ngx_coco_outcome_e outcome,
     redisReply *reply)
 {
     /* a copy that could not be filled is filled by the next read */

@@ -270,11 +270,24 @@ ngx_coco_patch_longitude(const coco_json_value_t *value, const char *field,
 }
 
 
+/* The longest known name, each character escaped, is shorter than buf. */
+
 static const ngx_coco_patch_member_t *
 ngx_coco_patch_find(const ngx_coco_patch_member_t *members, coco_str_t name)
 {
+    char               buf[128];
+    coco_json_value_t  value;
+
+    if (name.len >= sizeof(buf)) {
+        return NULL;
+    }
+
+    value.string = name;
+    value.escaped = memchr(name.data, '\\', name.len) != NULL;
+    name = coco_json_unescape(&value, buf);
+
     for ( /* void */ ; members->column; members++) {
-        if (coco_message_name_is(name, members->name)) {
+        if (coco_str_equal(name, members->name)) {
             return members;
         }
     }

@@ -73,10 +73,12 @@ ngx_coco_robot_record_read(ngx_coco_robot_t *robot, const PGresult *result,
         coco_string("lid")
     };
 
+    static const coco_str_t  open = coco_string("open");
+
     coco_str_t          details;
     coco_error_t        err;
     coco_heartbeat_t   *hb;
-    coco_json_value_t   object, m[MEMBERS];
+    coco_json_value_t   object, lid, m[MEMBERS];
 
     if (PQgetisnull(result, row, column)) {
         return NGX_DECLINED;
@@ -110,6 +112,12 @@ ngx_coco_robot_record_read(ngx_coco_robot_t *robot, const PGresult *result,
         != NGX_OK)
     {
         return NGX_DECLINED;
+    }
+
+    if (m[LID].text.data && m[LID].type == COCO_JSON_OBJECT) {
+        coco_message_members(&m[LID], &open, 1, &lid);
+        hb->has_lid = lid.text.data != NULL;
+        hb->lid_open = hb->has_lid && lid.type == COCO_JSON_TRUE;
     }
 
     robot->telemetry_source = coco_string("state");
@@ -320,7 +328,8 @@ ngx_coco_robot_telemetry(coco_heartbeat_t *hb, coco_json_value_t *healthy,
 }
 
 
-/* CONTRACT "Heartbeat": unless a component is ERROR. */
+/* CONTRACT "Heartbeat": unless a component is ERROR. Only details lack
+ * "healthy", and jsonb shows "ERROR" without escapes. */
 
 static bool
 ngx_coco_robot_components_healthy(coco_json_value_t *components)
@@ -339,7 +348,7 @@ ngx_coco_robot_components_healthy(coco_json_value_t *components)
     while (coco_json_member_next(components, &pos, &name, &value)) {
 
         if (value.type == COCO_JSON_STRING
-            && coco_message_name_is(value.string, coco_string("ERROR")))
+            && coco_str_equal(value.string, coco_string("ERROR")))
         {
             return false;
         }

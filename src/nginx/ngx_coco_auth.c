@@ -387,7 +387,7 @@ ngx_coco_auth_decode(ngx_coco_auth_t *auth, char *token, jwt_t **ret)
     jwt_t                *head;
     ngx_int_t             rc;
     ngx_uint_t            i;
-    const char           *kid;
+    const char           *alg, *kid;
     ngx_coco_auth_key_t  *key;
 
     if (jwt_decode(&head, token, NULL, 0) != 0) {
@@ -395,12 +395,13 @@ ngx_coco_auth_decode(ngx_coco_auth_t *auth, char *token, jwt_t **ret)
     }
 
     rc = NGX_DECLINED;
+    alg = jwt_get_header(head, "alg");
     kid = jwt_get_header(head, "kid");
     key = auth->keys.elts;
 
     for (i = 0; i < auth->keys.nelts; i++) {
 
-        if (key[i].alg != jwt_get_alg(head)
+        if (alg == NULL || ngx_strcmp(alg, jwt_alg_str(key[i].alg)) != 0
             || (kid && key[i].kid.len
                 && (ngx_strlen(kid) != key[i].kid.len
                     || ngx_memcmp(kid, key[i].kid.data, key[i].kid.len) != 0)))
@@ -414,8 +415,12 @@ ngx_coco_auth_decode(ngx_coco_auth_t *auth, char *token, jwt_t **ret)
             continue;
         }
 
-        rc = NGX_OK;
-        break;
+        if (jwt_get_alg(*ret) == key[i].alg) {
+            rc = NGX_OK;
+            break;
+        }
+
+        jwt_free(*ret);
     }
 
     jwt_free(head);
