@@ -4,6 +4,7 @@
  * a message that is not committed.
  */
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include "batch.h"
@@ -248,7 +249,13 @@ coco_lane_push(coco_lane_t *lane, const coco_message_t *message)
 static void *
 coco_shard_thread(void *arg)
 {
+    sigset_t       pipe;
     coco_shard_t  *shard = arg;
+
+    /* hiredis writes to sockets that may be gone: an error, not a signal */
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
 
     while (coco_shard_take(shard)) {
         if (coco_writer_commit(shard->writer, shard->writing) != COCO_OK) {

@@ -1,0 +1,49 @@
+"""Servers for the module, a clean database and one lane for each test."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import servers as pipeline  # noqa: E402
+
+TABLES = ("robot_state", "state_history", "state_history_late",
+          "lid_cycle_event_history", "robot_operation", "robot_state_history",
+          "fleet_robot", "outbox", "dead_letter", "idempotency_key")
+
+
+@pytest.fixture(scope="module")
+def running():
+    pipeline.build()
+    servers = pipeline.Servers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def servers(running):
+    running.query("truncate %s" % ", ".join("coco." + t for t in TABLES))
+    running.redis().flushall()
+    return running
+
+
+@pytest.fixture
+def drive(servers):
+    """drive(option=…) -> Driver; whatever a test leaves running is ended."""
+    drivers = []
+
+    def one(**options):
+        drivers.append(pipeline.Driver(servers, **options))
+        return drivers[-1]
+
+    yield one
+    for driver in drivers:
+        if driver.process.poll() is None:
+            assert driver.stop()
+
+
+@pytest.fixture
+def lane(drive):
+    return drive()
