@@ -84,7 +84,7 @@ $(BUILD)/tests/sim_%: tests/unit/sim_%.c \
 NGINX_TREE  := $(BUILD)/nginx
 MODULE_SRC  := $(wildcard ngx_coco_*.c src/nginx/*.c src/core/*.c)
 MODULE_DEPS := $(MODULE_SRC) $(wildcard ngx_coco_*.h src/nginx/*.h src/core/*.h)
-COCO_CFLAGS ?= -Wall -Wextra -Werror -Wno-unused-parameter \
+COCO_CFLAGS ?= -O2 -Wall -Wextra -Werror -Wno-unused-parameter \
                -Wno-missing-field-initializers
 
 # Re-made when the recipe or the list of files changes.

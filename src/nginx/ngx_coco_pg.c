@@ -10,6 +10,8 @@
 #define NGX_COCO_PG_WAITING_MAX  1024   /* operations in one lane */
 #define NGX_COCO_PG_POINT_DEPTH  64     /* operations on one connection */
 
+#define NGX_COCO_PG_CANCELED     "57014"    /* SQLSTATE */
+
 
 static ngx_int_t ngx_coco_pg_lane_init(ngx_coco_pg_t *pg,
     ngx_coco_pg_lane_e type);
@@ -401,7 +403,9 @@ ngx_coco_pg_no_longer_waiting(ngx_coco_pg_op_t *op)
 void
 ngx_coco_pg_done(ngx_coco_pg_conn_t *conn, PGresult *result)
 {
-    ngx_coco_pg_op_t  *op;
+    char                *state;
+    ngx_coco_pg_op_t    *op;
+    ngx_coco_outcome_e   outcome;
 
     if (PQresultStatus(result) != PGRES_PIPELINE_SYNC) {
         /* an error of the commit comes after the statement's own result */
@@ -420,11 +424,21 @@ ngx_coco_pg_done(ngx_coco_pg_conn_t *conn, PGresult *result)
     op->op.sent = 0;
     conn->depth--;
 
+    outcome = NGX_COCO_DONE;
+
     if (PQresultStatus(result) == PGRES_FATAL_ERROR) {
         ngx_coco_pg_error_log(op, result);
+
+        state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+        if (state && ngx_strcmp(state, NGX_COCO_PG_CANCELED) == 0) {
+            /* by its statement_timeout, which is ours */
+            outcome = NGX_COCO_TIMEOUT;
+        }
     }
 
-    ngx_coco_pg_answer(op, NGX_COCO_DONE, result);
+    ngx_coco_pg_answer(op, outcome,
+                       outcome == NGX_COCO_DONE ? result : NULL);
     PQclear(result);
 }
 
