@@ -87,7 +87,7 @@ const coco_option_t  coco_options[] = {
     string("mqtt.shared_group", "", 0, 255, mqtt_shared_group),
     duration("mqtt.reconnect_min", "200ms", 10, COCO_HOUR,
              mqtt_reconnect_min),
-    duration("mqtt.reconnect_max", "30s", 10, COCO_HOUR, mqtt_reconnect_max),
+    duration("mqtt.reconnect_max", "5s", 10, COCO_HOUR, mqtt_reconnect_max),
     choice("mqtt.tls", "off", "off on", mqtt_tls),
     string("mqtt.tls_ca_file", "", 0, 4096, mqtt_tls_ca_file),
     string("mqtt.tls_cert_file", "", 0, 4096, mqtt_tls_cert_file),
