@@ -9,7 +9,7 @@ from harness import now_ms
 
 STATES = ("GROUNDED", "ON_TRIP", "PARKED", "OFF_DUTY", "DEPLOYED")
 
-AGE = 1000              # ms; room for several of one robot within a millisecond
+AGE = 1000      # ms; room for several of one robot within a millisecond
 
 PAYLOAD = (
     '{"ts":%d,%s"battery":{"percent":%.1f,"charging":false,"voltage":24.6},'
@@ -25,16 +25,17 @@ class Robot:
     def __init__(self, serial):
         self.serial = serial
         self.state = None           # the last known
-        self.newest = 0             # ts
+        self.first = self.newest = 0            # ts
         self.battery = None         # of the newest
         self.beats = {}             # ts -> state it is to be stored with
         self.changes = []           # (from, to, ts)
 
 
 class Fleet:
-    """Heartbeats of `robots` robots in turn, full speed. One in fifty is sent
-    minutes after its ts, one in ten does not say its state, every payload and
-    every (serial, ts) is distinct. No ts is ahead of the receiver's clock."""
+    """Heartbeats of `robots` robots in turn, full speed. Once the first of
+    each is in, one in fifty comes late: it is older than what is stored in
+    whatever batch it arrives. One in ten does not say its state. Every
+    (serial, ts) is distinct, and no ts is ahead of the receiver's clock."""
 
     def __init__(self, seed, tag, robots=100):
         self.random = random.Random(seed)
@@ -46,14 +47,18 @@ class Fleet:
         return {(robot.serial, ts): state for robot in self.robots
                 for ts, state in robot.beats.items()}
 
-    def heartbeats(self, count):
+    def first(self):
+        """One heartbeat of each, to be stored before there are late ones."""
+        return self.heartbeats(len(self.robots), lateness=0)
+
+    def heartbeats(self, count, lateness=0.02):
         """Yields ((serial, ts), topic, payload)."""
         draw = self.random.random
         for i in range(count):
             robot = self.robots[i % len(self.robots)]
-            late = robot.newest and draw() < 0.02
+            late = draw() < lateness
             if late:
-                ts = robot.newest - 1000 - int(draw() * 600000)
+                ts = robot.first - 1 - int(draw() * 600000)
                 while ts in robot.beats:
                     ts -= 1
             else:
@@ -83,6 +88,7 @@ class Fleet:
 
     @staticmethod
     def _advance(robot, ts, state, battery):
+        robot.first = robot.first or ts
         if state != robot.state:
             robot.changes.append((robot.state, state, ts))
         robot.state, robot.newest, robot.battery = state, ts, battery

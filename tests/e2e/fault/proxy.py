@@ -81,8 +81,8 @@ class _Server:
                 self.drop(pair, reset=True)
         elif word in ("stall", "half"):
             self.stalled = True
-            for sock in list(self.pairs):
-                self.selector.unregister(sock)
+            for sock in self.pairs:
+                self.unwatch(sock)
             if word == "half":
                 for pair in set(self.pairs.values()):
                     pair.far.close()
@@ -115,18 +115,21 @@ class _Server:
             if not self.stalled:
                 self.watch(pair, sock)
 
+    def unwatch(self, sock):
+        if sock in self.selector.get_map():
+            self.selector.unregister(sock)
+
     def watch(self, pair, sock):
         """Reads from a side only while the other has taken everything."""
         other = pair.far if sock is pair.near else pair.near
         events = 0 if pair.waiting[other] else selectors.EVENT_READ
         if pair.waiting[sock]:
             events |= selectors.EVENT_WRITE
-        if sock in self.selector.get_map():
-            if events:
-                self.selector.modify(sock, events)
-            else:
-                self.selector.unregister(sock)
-        elif events:
+        key = self.selector.get_map().get(sock)
+        if key and key.events == events:
+            return
+        self.unwatch(sock)
+        if events:
             self.selector.register(sock, events)
 
     def move(self, sock, mask):
@@ -155,8 +158,7 @@ class _Server:
         for sock in (pair.near, pair.far):
             if sock.fileno() < 0:
                 continue
-            if sock in self.selector.get_map():
-                self.selector.unregister(sock)
+            self.unwatch(sock)
             self.pairs.pop(sock, None)
             if reset:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,

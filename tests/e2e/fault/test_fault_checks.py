@@ -1,5 +1,6 @@
 """The checks and tools of the fault suite find what they are there to find."""
 
+import json
 import threading
 
 import checks
@@ -13,14 +14,15 @@ DATE = "date = to_timestamp(%s / 1000.0)"
 
 
 @pytest.fixture
-def quiet(field, request):
+def quiet(field):
     """A fleet whose heartbeats are all in, and nothing was broken."""
     fleet = Fleet(1, "quiet%x" % now_ms(), robots=5)
     publisher = Publisher(field.stack.mqtt_port, "quiet")
+    publisher.publish(fleet.first())
+    checks.await_stored(field.system, fleet.serials, 5)
     publisher.publish(fleet.heartbeats(100))
     publisher.close()
-    await_for("all are in", lambda: checks.stored(
-        field.system, fleet.serials) == 100)
+    checks.await_stored(field.system, fleet.serials, 105)
     await_for("all is well", lambda: not checks.newest(field.system, fleet))
     assert checks.history(field.system, fleet, publisher.acked) \
         == ([], [], [], [])
@@ -83,10 +85,14 @@ def test_finds_an_older_copy(system, quiet):
     serials = quiet.serials
     system.sql("update coco.fleet_robot set telemetry_ts = telemetry_ts"
                " - interval '1 ms' where serial = %s", serials[0])
-    system.redis.delete("robot.heartbeat.cache." + serials[1])
+    key = "robot.heartbeat.cache." + serials[1]
+    older = dict(system.cached(serials[1]), ts=now_ms() - 5000)
+    system.redis.set(key, json.dumps(older))
+    system.redis.delete("robot.heartbeat.cache." + serials[2])
     places = {(finding[0], finding[1])
               for finding in checks.newest(system, quiet)}
-    assert places == {("postgres", serials[0]), ("redis", serials[1])}
+    assert places == {("postgres", serials[0]), ("redis", serials[1]),
+                      ("http", serials[1]), ("redis", serials[2])}
 
 
 # --- the tools --------------------------------------------------------------

@@ -16,7 +16,7 @@ def test_event_overtakes_a_deep_backlog(field, capsys):
     fleet = Fleet(1, "deep%x" % now_ms())
     publisher = Publisher(field.stack.mqtt_port, "deep")
     field.worker.stop()
-    publisher.publish(fleet.heartbeats(BACKLOG))
+    publisher.publish(fleet.heartbeats(BACKLOG, lateness=0))
     publisher.close()
     field.worker.start()
     field.worker.await_connected(lanes=("events",))

@@ -18,9 +18,9 @@ from fleet import Fleet
 from harness import await_for
 from publisher import Publisher
 
-HEARTBEATS = 20000      # of one round
-MOMENTS = 2.5           # seconds from its start within which faults happen
-PATIENCE = 45           # seconds without progress after which all is lost
+HEARTBEATS = 30000      # of one round
+FAULTS = 3              # of one round
+MOMENTS = 1.5           # seconds from its start within which they happen
 
 
 def kill(*names):
@@ -78,7 +78,8 @@ KINDS = {
 
 
 class Round:
-    """Publishes in a thread of its own while the test breaks things."""
+    """Publishes in a thread of its own while the test breaks things, of
+    robots that the system knows already."""
 
     def __init__(self, field, tag, count=HEARTBEATS):
         self.field = field
@@ -86,9 +87,16 @@ class Round:
         self.publisher = Publisher(field.stack.mqtt_port, "fault-" + tag)
         self.count = count
         self.error = None
+        self.hits = 0           # faults that met heartbeats under way
         self.thread = threading.Thread(target=self._run)
+        self.publisher.publish(self.fleet.first())
+        checks.await_stored(field.system, self.fleet.serials,
+                            len(self.fleet.robots))
+
+    def begin(self):
         self.began = time.monotonic()
         self.thread.start()
+        return self
 
     def _run(self):
         try:
@@ -99,7 +107,13 @@ class Round:
     def break_at(self, moments, fault, dice):
         for moment in sorted(moments):
             time.sleep(max(0, self.began + moment - time.monotonic()))
+            self.hits += self._under_way()
             fault(self.field, self.publisher, dice)
+
+    def _under_way(self):
+        """Whether something was published and is not in yet."""
+        published = len(self.publisher.acked) + self.thread.is_alive()
+        return checks.stored(self.field.system, self.fleet.serials) < published
 
     def end(self, redis_away=False):
         """Waits until everything that the broker acknowledged is in, or
@@ -120,13 +134,8 @@ class Round:
     def _speak(self):
         """Each robot's last word, so far."""
         self.publisher.publish(self.fleet.heartbeats(len(self.fleet.robots)))
-        wanted = len(set(self.publisher.acked))
-        seen, moved = -1, time.monotonic()
-        while seen < wanted and time.monotonic() < moved + PATIENCE:
-            now = checks.stored(self.field.system, self.fleet.serials)
-            if now != seen:
-                seen, moved = now, time.monotonic()
-            time.sleep(0.15)
+        checks.await_stored(self.field.system, self.fleet.serials,
+                            len(set(self.publisher.acked)))
 
     def check(self):
         """(acknowledged, lost, duplicates); anything else that is wrong
@@ -147,25 +156,28 @@ class Round:
 @pytest.mark.parametrize("kind", KINDS)
 def test_fault(field, dice, capsys, kind):
     until = time.monotonic() + SECONDS / (len(KINDS) + 2)
-    rounds = acknowledged = lost = duplicates = 0
-    longest = 0
+    rounds = acknowledged = lost = duplicates = hits = longest = 0
     while rounds == 0 or time.monotonic() + longest < until:
         began = time.monotonic()
         rounds += 1
         tag = "%d.%d.%x" % (list(KINDS).index(kind), rounds, os.getpid())
-        one = Round(field, tag)
-        one.break_at([dice.uniform(0, MOMENTS) for _ in range(2)],
+        one = Round(field, tag).begin()
+        one.break_at([dice.uniform(0, MOMENTS) for _ in range(FAULTS)],
                      KINDS[kind], dice)
         one.end(redis_away="redis" in kind)
         counts = one.check()
+        hits += one.hits
         acknowledged += counts[0]
         lost += counts[1]
         duplicates += counts[2]
         longest = max(longest, time.monotonic() - began)
     with capsys.disabled():
         print("\n  %-30s lost=%d duplicates=%d acknowledged=%d rounds=%d "
-              "seed=%s" % (kind, lost, duplicates, acknowledged, rounds, SEED))
+              "faults=%d hits=%d seed=%s" % (
+                  kind, lost, duplicates, acknowledged, rounds,
+                  rounds * FAULTS, hits, SEED))
     assert (lost, duplicates) == (0, 0)
+    assert hits > 0, "no fault met a heartbeat under way: nothing was shown"
 
 
 @pytest.fixture
@@ -211,9 +223,10 @@ def test_journal_over_its_high_water_mark(small_journal, capsys, kind):
     field, system = small_journal, small_journal.system
     stop, go_on = STOPS[kind]
     tag = "high.%d.%x" % (list(STOPS).index(kind), os.getpid())
+    one = Round(field, tag)
     stop(field)
     try:
-        one = Round(field, tag)
+        one.begin()
         await_for("the journal is full and the broker left alone", lambda: (
             system.metric("coco_journal_full") == 1
             and system.metric("coco_mqtt_connected") == 0), 30)
@@ -229,7 +242,7 @@ def test_journal_over_its_high_water_mark(small_journal, capsys, kind):
         print("\n  %-30s lost=%d duplicates=%d acknowledged=%d rounds=1 "
               "journal=%d" % (kind, lost, duplicates, acknowledged, held))
     assert (lost, duplicates) == (0, 0)
-    assert acknowledged == HEARTBEATS + len(one.fleet.robots)
+    assert acknowledged == HEARTBEATS + 2 * len(one.fleet.robots)
     field.worker.await_connected()
     assert system.metric("coco_journal_full") == 0
 
@@ -241,7 +254,7 @@ def test_broker_dropped_nothing(field):
 
 def test_worker_ends_in_order(field):
     """SIGTERM in the midst of it: exit 0, and nothing is lost either."""
-    one = Round(field, "term.%x" % os.getpid(), HEARTBEATS // 2)
+    one = Round(field, "term.%x" % os.getpid(), HEARTBEATS // 2).begin()
     time.sleep(0.3)
     assert field.worker.stop() == 0
     field.worker.start()
