@@ -443,8 +443,9 @@ void
 coco_heartbeat_details_encode(coco_json_out_t *out,
     const coco_heartbeat_t *hb)
 {
+    char               buf[COCO_MESSAGE_NAME_MAX];
     size_t             pos = 0;
-    coco_str_t         name;
+    coco_str_t         raw, name;
     coco_json_value_t  object, value;
 
     object.text = hb->payload;
@@ -458,16 +459,18 @@ coco_heartbeat_details_encode(coco_json_out_t *out,
 
     coco_json_object_open(out);
 
-    while (coco_json_member_next(&object, &pos, &name, &value)) {
+    while (coco_json_member_next(&object, &pos, &raw, &value)) {
 
-        if (coco_message_name_is(name, member_names[SERIAL])
-            || coco_message_name_is(name, member_names[TS])
-            || coco_message_name_is(name, member_names[STATE]))
+        name = coco_message_name(raw, buf);
+
+        if (coco_str_equal(name, member_names[SERIAL])
+            || coco_str_equal(name, member_names[TS])
+            || coco_str_equal(name, member_names[STATE]))
         {
             continue;
         }
 
-        coco_json_key(out, name.data, name.len);
+        coco_json_key(out, raw.data, raw.len);
         coco_json_json(out, value.text);
     }
 

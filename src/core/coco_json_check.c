@@ -66,7 +66,7 @@ static int number_check(check_t *c);
 static int object_check(check_t *c);
 static int member_check(check_t *c, frame_t *frame, unsigned base);
 static int array_check(check_t *c);
-static int string_check(check_t *c, coco_str_t *ret, bool *ret_escaped);
+static int string_check(check_t *c, bool *ret_escaped);
 static int escape_check(check_t *c);
 
 static int name_add(check_t *c, unsigned base, coco_str_t name, bool escaped);
@@ -99,7 +99,8 @@ space_skip(check_t *c)
 int
 coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err)
 {
-    check_t  c;
+    check_t     c;
+    coco_str_t  value;
 
     if (text.data == NULL) {
         text = coco_string("");
@@ -118,18 +119,20 @@ coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err)
     c.names.table = false;
 
     space_skip(&c);
+    value.data = c.pos;
 
     if (value_check(&c) != COCO_OK) {
         return COCO_ERROR;
     }
 
+    value.len = (size_t) (c.pos - value.data);
     space_skip(&c);
 
     if (c.pos != c.end) {
         return syntax_error(&c, "end of text");
     }
 
-    coco_json_value_read(ret, text);
+    coco_json_value_read(ret, value);
 
     return COCO_OK;
 }
@@ -138,6 +141,8 @@ coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err)
 static int
 value_check(check_t *c)
 {
+    bool  escaped;
+
     if (c->pos == c->end) {
         return syntax_error(c, "a value");
     }
@@ -146,7 +151,7 @@ value_check(check_t *c)
 
     case '"':
         c->pos++;
-        return string_check(c, &(coco_str_t) { NULL, 0 }, &(bool) { false });
+        return string_check(c, &escaped);
 
     case '{':
         return object_check(c);
@@ -269,13 +274,15 @@ member_check(check_t *c, frame_t *frame, unsigned base)
     }
 
     c->pos++;
+    name.data = c->pos;
     frame->name.data = NULL;
 
-    rc = string_check(c, &name, &escaped);
+    rc = string_check(c, &escaped);
     if (rc != COCO_OK) {
         return rc;
     }
 
+    name.len = (size_t) (c->pos - 1 - name.data);
     frame->name = name;
 
     rc = name_add(c, base, name, escaped);
@@ -349,10 +356,9 @@ done:
 
 /* pos is behind the opening quote, and then behind the closing one. */
 static int
-string_check(check_t *c, coco_str_t *ret, bool *ret_escaped)
+string_check(check_t *c, bool *ret_escaped)
 {
-    size_t       n;
-    const char  *start = c->pos;
+    size_t  n;
 
     *ret_escaped = false;
 
@@ -390,7 +396,6 @@ string_check(check_t *c, coco_str_t *ret, bool *ret_escaped)
         c->pos += n;
     }
 
-    *ret = (coco_str_t) { start, (size_t) (c->pos - start) };
     c->pos++;
 
     return COCO_OK;
@@ -621,19 +626,24 @@ slot_first(unsigned base, uint32_t hash)
 static uint32_t
 name_hash(const check_t *c, coco_str_t name, bool escaped)
 {
-    int       byte;
-    size_t    left, n = 0;
-    bytes_t   bytes = { .pos = name.data };
-    uint64_t  word = 0, hash = (uintptr_t) c->start;
+    int          byte;
+    size_t       left, n = 0;
+    bytes_t      bytes = { .pos = name.data };
+    uint64_t     word = 0, hash = (uintptr_t) c->start;
+    const char  *p;
 
     if (!escaped) {
 
         for (left = name.len; left >= 8; left -= 8) {
-            hash = hash_mix(hash, coco_json_load(name.data + n, 8));
+            hash = hash_mix(hash, coco_json_load(name.data + n));
             n += 8;
         }
 
-        return (uint32_t) hash_mix(hash, coco_json_load(name.data + n, left));
+        for (p = name.data + name.len; left > 0; left--) {
+            word = word << 8 | (unsigned char) *--p;
+        }
+
+        return (uint32_t) hash_mix(hash, word);
     }
 
     while ((byte = byte_next(&bytes)) != -1) {

@@ -24,8 +24,22 @@ bool
 coco_json_member_next(const coco_json_value_t *object, size_t *pos,
     coco_str_t *name, coco_json_value_t *value)
 {
+    if (!coco_json_name_next(object, pos, name)) {
+        return false;
+    }
+
+    coco_json_member_value(object, pos, value);
+
+    return true;
+}
+
+
+bool
+coco_json_name_next(const coco_json_value_t *object, size_t *pos,
+    coco_str_t *name)
+{
     bool         escaped;
-    const char  *p, *end, *start;
+    const char  *p, *end;
 
     end = object->text.data + object->text.len;
     p = space_skip(object->text.data + (*pos == 0 ? 1 : *pos), end);
@@ -38,17 +52,27 @@ coco_json_member_next(const coco_json_value_t *object, size_t *pos,
         return false;
     }
 
-    start = p + 1;
-    p = string_end(start, end, &escaped);
-    *name = (coco_str_t) { start, (size_t) (p - 1 - start) };
-
-    p = space_skip(p, end);             /* now at the colon */
-    p = space_skip(p + 1, end);
-    p = value_read(value, p, end);
+    name->data = ++p;
+    p = string_end(p, end, &escaped);
+    name->len = (size_t) (p - 1 - name->data);
 
     *pos = (size_t) (p - object->text.data);
 
     return true;
+}
+
+
+void
+coco_json_member_value(const coco_json_value_t *object, size_t *pos,
+    coco_json_value_t *value)
+{
+    const char  *p, *end;
+
+    end = object->text.data + object->text.len;
+    p = space_skip(object->text.data + *pos, end);      /* now at the colon */
+    p = value_read(value, space_skip(p + 1, end), end);
+
+    *pos = (size_t) (p - object->text.data);
 }
 
 
@@ -80,9 +104,13 @@ coco_json_element_next(const coco_json_value_t *array, size_t *pos,
 void
 coco_json_value_read(coco_json_value_t *ret, coco_str_t text)
 {
-    const char  *end = text.data + text.len;
+    if (*text.data == '{' || *text.data == '[') {
+        ret->type = *text.data == '{' ? COCO_JSON_OBJECT : COCO_JSON_ARRAY;
+        ret->text = text;
+        return;
+    }
 
-    (void) value_read(ret, space_skip(text.data, end), end);
+    (void) value_read(ret, text.data, text.data + text.len);
 }
 
 
@@ -177,33 +205,29 @@ number_read(coco_json_value_t *ret, const char *p, const char *end)
 static const char *
 container_end(const char *p, const char *end)
 {
+    char      c;
     bool      escaped;
     unsigned  depth = 0;
 
     while (p < end) {
+        c = *p++;
 
-        switch (*p++) {
-
-        case '{':
-        case '[':
-            depth++;
-            break;
-
-        case '}':
-        case ']':
-            if (--depth == 0) {
-                return p;
-            }
-
-            break;
-
-        case '"':
+        if (c == '"') {
             p = string_end(p, end, &escaped);
+            continue;
+        }
+
+        c |= 0x20;                      /* makes brackets braces */
+
+        if (c == '{') {
+            depth++;
+
+        } else if (c == '}' && --depth == 0) {
             break;
         }
     }
 
-    return end;
+    return p;
 }
 
 

@@ -12,13 +12,13 @@
 
 #define COCO_EACH_BYTE(b)  (UINT64_C(0x0101010101010101) * (b))
 
-/* Up to 8 bytes as a number whose lowest byte is the first. */
+/* Eight bytes as a number whose lowest byte is the first. */
 static inline uint64_t
-coco_json_load(const char *p, size_t len)
+coco_json_load(const char *p)
 {
-    uint64_t  word = 0;
+    uint64_t  word;
 
-    memcpy(&word, p, len);
+    memcpy(&word, p, sizeof(word));
 
     return le64toh(word);
 }
@@ -33,7 +33,7 @@ coco_json_plain_skip(const char *p, const char *end)
     unsigned char  c;
 
     for ( /* void */ ; end - p >= 8; p += 8) {
-        word = coco_json_load(p, 8);
+        word = coco_json_load(p);
 
         /* the lowest bit set is true; those above it may be borrows */
         hits = (word | (word - COCO_EACH_BYTE(0x20))
@@ -62,8 +62,14 @@ coco_json_plain_skip(const char *p, const char *end)
  * *p behind it and returns the number of bytes, 1 to 4. */
 size_t coco_json_char_decode(const char **p, char out[4]);
 
-/* The value of a checked text; see coco_json_value_t. */
+/* The checked value that text holds, without space around it. */
 void coco_json_value_read(coco_json_value_t *ret, coco_str_t text);
+
+/* coco_json_member_next in two steps: the name, then its value. */
+bool coco_json_name_next(const coco_json_value_t *object, size_t *pos,
+    coco_str_t *name);
+void coco_json_member_value(const coco_json_value_t *object, size_t *pos,
+    coco_json_value_t *value);
 
 /* Four hexadecimal digits; -1 when one is none. */
 int coco_json_hex4(const char *p);

@@ -6,12 +6,11 @@
 #include <math.h>
 
 #include "coco_message.h"
+#include "coco_json_text.h"
 
 
 #define DAY_MS   INT64_C(86400000)
 #define YEAR_2015_MS  INT64_C(1420070400000)
-
-#define NAME_ESCAPED_MAX  64
 
 
 static int ts_number(double *ret, const coco_json_value_t *member,
@@ -45,51 +44,53 @@ void
 coco_message_members(const coco_json_value_t *object, const coco_str_t *names,
     size_t count, coco_json_value_t *ret)
 {
+    char               buf[COCO_MESSAGE_NAME_MAX];
     size_t             i, pos = 0;
     coco_str_t         name;
-    coco_json_value_t  value;
+    coco_json_value_t  unknown, *value;
 
     for (i = 0; i < count; i++) {
         ret[i].text = (coco_str_t) { NULL, 0 };
     }
 
-    while (coco_json_member_next(object, &pos, &name, &value)) {
+    while (coco_json_name_next(object, &pos, &name)) {
+
+        name = coco_message_name(name, buf);
+        value = &unknown;
 
         for (i = 0; i < count; i++) {
-            if (coco_message_name_is(name, names[i])) {
-                if (value.type != COCO_JSON_NULL) {
-                    ret[i] = value;
-                }
-
+            if (name.len == names[i].len
+                && memcmp(name.data, names[i].data, name.len) == 0)
+            {
+                value = &ret[i];
                 break;
             }
+        }
+
+        coco_json_member_value(object, &pos, value);
+
+        if (value->type == COCO_JSON_NULL) {
+            value->text = (coco_str_t) { NULL, 0 };
         }
     }
 }
 
 
-bool
-coco_message_name_is(coco_str_t raw, coco_str_t name)
+coco_str_t
+coco_message_name(coco_str_t raw, char *buf)
 {
-    char               buf[NAME_ESCAPED_MAX];
     coco_json_value_t  value;
 
-    if (raw.len == name.len) {
-        return memcmp(raw.data, name.data, name.len) == 0;
-    }
-
-    /* escapes make names longer, six characters for one at most */
-
-    if (raw.len < name.len || raw.len > sizeof(buf)
+    if (raw.len > COCO_MESSAGE_NAME_MAX
         || memchr(raw.data, '\\', raw.len) == NULL)
     {
-        return false;
+        return raw;
     }
 
     value.string = raw;
     value.escaped = true;
 
-    return coco_str_equal(coco_json_unescape(&value, buf), name);
+    return coco_json_unescape(&value, buf);
 }
 
 

@@ -18,8 +18,11 @@ int coco_message_read(coco_json_value_t *ret, coco_str_t payload,
 void coco_message_members(const coco_json_value_t *object,
     const coco_str_t *names, size_t count, coco_json_value_t *ret);
 
-/* A name between its quotes, possibly escaped, against a plain one. */
-bool coco_message_name_is(coco_str_t raw, coco_str_t name);
+/* A member's name with its escapes undone, into buf when it has any. Longer
+ * ones come back as they are: escaped six characters for one, the longest
+ * name that we know ("components") takes 60. */
+#define COCO_MESSAGE_NAME_MAX  64
+coco_str_t coco_message_name(coco_str_t raw, char *buf);
 
 static inline bool
 coco_message_has(const coco_json_value_t *value)
