@@ -74,7 +74,6 @@ coco_http_start(const char *address, uint16_t port,
                        (unsigned) COCO_HTTP_CONNECTIONS,
                        MHD_OPTION_CONNECTION_TIMEOUT,
                        (unsigned) COCO_HTTP_TIMEOUT,
-                       MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
                        MHD_OPTION_END);
 
     if (http->daemon == NULL) {
