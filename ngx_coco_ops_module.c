@@ -227,7 +227,7 @@ ngx_coco_ops_read_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 
     read->request = r;
     read->serial = call->path[0];
-    read->robot.serial = ngx_coco_str(call->path[0]);
+    ngx_coco_robot_init(&read->robot, ngx_coco_str(call->path[0]));
     read->postgres = NGX_COCO_DOWN;
     read->redis = NGX_COCO_DOWN;
 
@@ -736,9 +736,7 @@ ngx_coco_ops_list_encode(coco_json_out_t *out, const PGresult *result,
 {
     ngx_coco_robot_t  robot;
 
-    ngx_memzero(&robot, sizeof(ngx_coco_robot_t));
-
-    robot.serial = ngx_coco_pg_field(result, row, 0);
+    ngx_coco_robot_init(&robot, ngx_coco_pg_field(result, row, 0));
     robot.has_business = true;
 
     (void) ngx_coco_robot_operation_read(&robot, result, row, 1, NULL);

@@ -35,6 +35,20 @@ static const coco_str_t  ngx_coco_robot_flags[NGX_COCO_FLAGS] = {
 };
 
 
+void
+ngx_coco_robot_init(ngx_coco_robot_t *robot, coco_str_t serial)
+{
+    int  i;
+
+    ngx_memzero(robot, sizeof(ngx_coco_robot_t));
+    robot->serial = serial;
+
+    for (i = 0; i < NGX_COCO_FLAGS; i++) {
+        robot->flags[i] = COCO_UNSET;
+    }
+}
+
+
 ngx_int_t
 ngx_coco_robot_operation_read(ngx_coco_robot_t *robot, const PGresult *result,
     int row, int column, ngx_pool_t *pool)

@@ -65,6 +65,9 @@ typedef struct {
     int64_t                now;             /* ms */
 } ngx_coco_robot_view_t;
 
+/* Nothing is known yet; serial lives as long as the robot. */
+void ngx_coco_robot_init(ngx_coco_robot_t *robot, coco_str_t serial);
+
 /* Take columns from `column` on. With a pool what is kept is copied to it,
  * without it points into the result. NGX_DECLINED: the row has no such
  * record (an outer join), or one that is no heartbeat's. */
