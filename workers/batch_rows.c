@@ -10,6 +10,15 @@
 #define COCO_DAY_MS         86400000LL
 #define COCO_ENVELOPE_SIZE  640
 
+#define COCO_STATE_INSERT                                                     \
+    "insert into coco.robot_state (serial, id, state, ts, received_at,"       \
+    " order_ts, details)"
+#define COCO_STATE_UPDATE                                                     \
+    " on conflict (serial) do update set id = excluded.id,"                   \
+    " state = excluded.state, ts = excluded.ts,"                              \
+    " received_at = excluded.received_at, order_ts = excluded.order_ts,"      \
+    " details = excluded.details"
+
 /* A robot is locked as an empty row first (never seen by others, for the same
  * transaction fills it): order_ts -infinity says that nothing was heard. */
 const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
@@ -23,8 +32,7 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     "d", "state" },
 
 [COCO_S_STATE_SEED] = {
-    "insert into coco.robot_state (serial, id, state, ts, received_at,"
-    " order_ts, details)"
+    COCO_STATE_INSERT
     " select s, '00000000-0000-0000-0000-000000000000', 'OFF_DUTY',"
     " '-infinity', '-infinity', '-infinity', '{}' from unnest($1::text[]) s"
     " on conflict do nothing",
@@ -36,24 +44,32 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " for update",
     "t", "state" },
 
+/* Of those whose newest went to the late table: the others are written with
+ * the history. */
 [COCO_S_STATE_WRITE] = {
-    "insert into coco.robot_state (serial, id, state, ts, received_at,"
-    " order_ts, details)"
+    COCO_STATE_INSERT
     " select * from unnest($1::text[], $2::uuid[], $3::text[],"
     " $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::jsonb[])"
-    " on conflict (serial) do update set id = excluded.id,"
-    " state = excluded.state, ts = excluded.ts,"
-    " received_at = excluded.received_at, order_ts = excluded.order_ts,"
-    " details = excluded.details",
+    COCO_STATE_UPDATE,
     "tutTTTj", "state" },
 
+/* One statement, so that Postgres parses details once, which is a good part of
+ * what a heartbeat costs it. order_ts is null unless the row is a robot's
+ * newest; robot_state is locked, so that nothing can come between. */
 [COCO_S_HISTORY] = {
-    "insert into coco.state_history (serial, date, id, received_at, state,"
-    " details)"
-    " select * from unnest($1::text[], $2::timestamptz[], $3::uuid[],"
-    " $4::timestamptz[], $5::text[], $6::jsonb[])"
-    " on conflict do nothing",
-    "tTuTtj", "state" },
+    "with u as materialized (select * from unnest($1::text[],"
+    "  $2::timestamptz[], $3::uuid[], $4::timestamptz[], $5::text[],"
+    "  $6::jsonb[], $7::timestamptz[])"
+    "  u (serial, date, id, received_at, state, details, order_ts)),"
+    " h as (insert into coco.state_history (serial, date, id, received_at,"
+    "  state, details)"
+    "  select serial, date, id, received_at, state, details from u"
+    "  on conflict do nothing returning 1),"
+    " r as (" COCO_STATE_INSERT
+    "  select serial, id, state, date, received_at, order_ts, details from u"
+    "  where order_ts is not null" COCO_STATE_UPDATE ")"
+    " select count(*) from h",
+    "tTuTtjT", "state" },
 
 /* What was stored before its day became late is not stored again. "offset 0"
  * keeps this a lookup of one key, whatever the planner believes. */
@@ -233,43 +249,63 @@ coco_rows_state_lock(coco_writer_t *w, bool seed)
 }
 
 
-void
-coco_rows_history(coco_writer_t *w, int slots[2])
+static void
+coco_rows_history_row(coco_pg_t *pg, const coco_item_t *item)
 {
-    size_t        late = 0;
-    coco_pg_t    *pg = w->pg;
-    coco_item_t  *item;
+    coco_pg_text(pg, item->heartbeat.serial);
+    coco_pg_time(pg, item->heartbeat.ts);
+    coco_pg_uuid(pg, &item->heartbeat.id);
+    coco_pg_time(pg, item->heartbeat.received_at);
+    coco_pg_text(pg, coco_state_name(item->state));
+    coco_pg_json(pg, item->details);
+}
 
-    slots[0] = slots[1] = -1;
 
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass == 1 ? late == 0 : w->heartbeat_count == 0) {
-            break;
-        }
+int
+coco_rows_history(coco_writer_t *w)
+{
+    bool           newest;
+    size_t         rows = 0;
+    coco_item_t   *item;
+    coco_group_t  *g;
 
-        coco_pg_rows(pg, pass ? COCO_S_HISTORY_LATE : COCO_S_HISTORY);
-        late = 0;
+    coco_pg_rows(w->pg, COCO_S_HISTORY);
 
-        for (size_t i = 0; i < w->heartbeat_count; i++) {
-            item = w->heartbeats[i];
-            late += item->heartbeat.ts < w->cutoff;
+    for (size_t i = 0; i < w->group_count; i++) {
+        g = &w->groups[i];
 
-            if ((item->heartbeat.ts < w->cutoff) != (pass == 1)) {
-                continue;
+        for (size_t k = 0; k < g->count; k++) {
+            item = g->items[k];
+            newest = g->newer && k == g->count - 1;
+
+            if (item->heartbeat.ts >= w->cutoff) {
+                coco_rows_history_row(w->pg, item);
+                coco_pg_time(w->pg, newest ? item->order.order_ms
+                                           : COCO_PG_NEVER);
+                rows++;
             }
-
-            coco_pg_text(pg, item->heartbeat.serial);
-            coco_pg_time(pg, item->heartbeat.ts);
-            coco_pg_uuid(pg, &item->heartbeat.id);
-            coco_pg_time(pg, item->heartbeat.received_at);
-            coco_pg_text(pg, coco_state_name(item->state));
-            coco_pg_json(pg, item->details);
-        }
-
-        if (pass == 1 || late < w->heartbeat_count) {
-            slots[pass] = coco_pg_send(pg);
         }
     }
+
+    return rows > 0 ? coco_pg_send(w->pg) : -1;
+}
+
+
+int
+coco_rows_history_late(coco_writer_t *w)
+{
+    size_t  rows = 0;
+
+    coco_pg_rows(w->pg, COCO_S_HISTORY_LATE);
+
+    for (size_t i = 0; i < w->heartbeat_count; i++) {
+        if (w->heartbeats[i]->heartbeat.ts < w->cutoff) {
+            coco_rows_history_row(w->pg, w->heartbeats[i]);
+            rows++;
+        }
+    }
+
+    return rows > 0 ? coco_pg_send(w->pg) : -1;
 }
 
 
@@ -322,12 +358,13 @@ coco_rows_state_write(coco_writer_t *w)
     coco_pg_rows(w->pg, COCO_S_STATE_WRITE);
 
     for (size_t i = 0; i < w->group_count; i++) {
-        if (!w->groups[i].newer) {
+        item = w->groups[i].items[w->groups[i].count - 1];
+        hb = &item->heartbeat;
+
+        if (!w->groups[i].newer || hb->ts >= w->cutoff) {
             continue;
         }
 
-        item = w->groups[i].items[w->groups[i].count - 1];
-        hb = &item->heartbeat;
         coco_pg_text(w->pg, hb->serial);
         coco_pg_uuid(w->pg, &hb->id);
         coco_pg_text(w->pg, coco_state_name(item->state));

@@ -134,7 +134,8 @@ void coco_batch_apply_fleet(coco_writer_t *w);
 /* batch_rows.c: queues the statements of a round; a statement that would have
  * no rows is left out, and its slot is -1. */
 int coco_rows_state_lock(coco_writer_t *w, bool seed);
-void coco_rows_history(coco_writer_t *w, int slots[2]);
+int coco_rows_history(coco_writer_t *w);
+int coco_rows_history_late(coco_writer_t *w);
 int coco_rows_history_stored(coco_writer_t *w);
 int coco_rows_operation_lock(coco_writer_t *w);
 void coco_rows_state_write(coco_writer_t *w);

@@ -350,20 +350,24 @@ coco_writer_lock(coco_writer_t *w)
 static coco_turn_e
 coco_writer_history(coco_writer_t *w)
 {
-    int          slots[2];
+    int          history, late;
     coco_turn_e  rc;
 
-    coco_rows_history(w, slots);
+    history = coco_rows_history(w);
+    late = coco_rows_history_late(w);
 
     rc = (coco_turn_e) coco_pg_sync(w->pg);
     if (rc != COCO_TURN_DONE) {
         return rc;
     }
 
-    for (int i = 0; i < 2; i++) {
-        if (slots[i] >= 0) {
-            w->inserted += coco_pg_affected(w->pg, slots[i]);
-        }
+    if (history >= 0) {
+        w->inserted += (uint64_t) coco_pg_get_int64(
+                                  coco_pg_result(w->pg, history), 0, 0);
+    }
+
+    if (late >= 0) {
+        w->inserted += coco_pg_affected(w->pg, late);
     }
 
     return w->inserted < w->heartbeat_count ? coco_writer_stored(w)

@@ -2,6 +2,7 @@
 
 Sockets in a folder of their own; nothing listens on the network."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -108,7 +109,8 @@ class Servers:
                            decode_responses=True)
 
     def query(self, sql, *args):
-        with psycopg2.connect(self.postgres) as connection:
+        with contextlib.closing(
+                psycopg2.connect(self.postgres)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(sql, args)
