@@ -19,11 +19,6 @@ static ngx_int_t ngx_coco_base_init_process(ngx_cycle_t *cycle);
 static void ngx_coco_base_exit_process(ngx_cycle_t *cycle);
 
 
-static ngx_conf_num_bounds_t  ngx_coco_base_percent_bounds = {
-    ngx_conf_check_num_bounds, 0, 100
-};
-
-
 static ngx_command_t  ngx_coco_base_commands[] = {
 
     { ngx_string("coco_redis"),
@@ -73,7 +68,7 @@ static ngx_command_t  ngx_coco_base_commands[] = {
       ngx_conf_set_num_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_coco_base_conf_t, low_battery),
-      &ngx_coco_base_percent_bounds },
+      NULL },
 
     { ngx_string("coco_require_teleoperation"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
@@ -207,6 +202,12 @@ ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (bcf->low_battery > 100) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"coco_low_battery\" must be 0 to 100 percent");
+        return NGX_CONF_ERROR;
+    }
+
     if (bcf->pg && ngx_coco_pg_init(cf, bcf->pg, bcf->postgres_timeout,
                                     bcf->statements) != NGX_OK)
     {
@@ -262,8 +263,9 @@ ngx_coco_secret_read(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *ret_secret)
     ssize_t     n;
     ngx_fd_t    fd;
     ngx_err_t   err;
-    ngx_str_t   name;
+    ngx_str_t   name, *directive;
 
+    directive = cf->args->elts;
     name = *file;
 
     if (ngx_conf_full_name(cf->cycle, &name, 0) != NGX_OK) {
@@ -274,7 +276,8 @@ ngx_coco_secret_read(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *ret_secret)
 
     if (fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", &name);
+                           "\"%V\": " ngx_open_file_n " \"%V\" failed",
+                           directive, &name);
         return NGX_CONF_ERROR;
     }
 
@@ -288,7 +291,8 @@ ngx_coco_secret_read(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *ret_secret)
 
     if (n == -1) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
-                           ngx_read_fd_n " \"%V\" failed", &name);
+                           "\"%V\": " ngx_read_fd_n " \"%V\" failed",
+                           directive, &name);
         return NGX_CONF_ERROR;
     }
 
@@ -300,8 +304,9 @@ ngx_coco_secret_read(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *ret_secret)
 
     if (len == 0 || len > NGX_COCO_SECRET_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the first line of \"%V\" must have 1 to %d "
-                           "characters", &name, NGX_COCO_SECRET_MAX);
+                           "\"%V\": the first line of \"%V\" must have 1 "
+                           "to %d characters", directive, &name,
+                           NGX_COCO_SECRET_MAX);
         return NGX_CONF_ERROR;
     }
 
