@@ -24,6 +24,8 @@ static int coco_mqtt_arrived(void *context, char *topic, int topic_len,
 static void coco_mqtt_lost(void *context, char *cause);
 static void coco_mqtt_disconnected(void *context, MQTTProperties *properties,
     enum MQTTReasonCodes reason);
+static void coco_mqtt_failed(coco_mqtt_client_t *c, int code,
+    const char *message);
 static void coco_mqtt_report(coco_mqtt_client_t *c, coco_mqtt_event_e event,
     int value);
 static int coco_mqtt_connect_do(coco_mqtt_client_t *c,
@@ -152,37 +154,49 @@ coco_mqtt_on_connect5(void *context, MQTTAsync_successData5 *data)
 }
 
 
+/* code: a CONNACK return code of MQTT 3.1.1 (1 to 5), a reason code of MQTT 5
+ * (0x80 and above), or an error of the client's own (negative). A broker that
+ * does not know MQTT 5 refuses it with a code of 3.1.1. */
+static void
+coco_mqtt_failed(coco_mqtt_client_t *c, int code, const char *message)
+{
+    const char  *text;
+
+    static const char  *refusals[] = {
+        NULL,
+        "the broker does not speak this version; change mqtt.version",
+        "the broker refuses mqtt.client_id",
+        "the broker is unavailable",
+        "bad mqtt.username or password",
+        "not authorized",
+    };
+
+    text = code > 0 && code < 6 ? refusals[code]
+           : code == MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION ? refusals[1]
+           : code >= MQTTREASONCODE_UNSPECIFIED_ERROR
+             ? MQTTReasonCode_toString((enum MQTTReasonCodes) code)
+           : message ? message
+           : code < 0 ? MQTTAsync_strerror(code) : NULL;
+
+    c->handlers.event(c->handlers.data, COCO_MQTT_FAILED, code,
+                      text ? text : "the broker refused or did not answer");
+}
+
+
 static void
 coco_mqtt_on_failure(void *context, MQTTAsync_failureData *data)
 {
-    const char          *text;
-    coco_mqtt_client_t  *c;
-
-    c = context;
-    text = data && data->message ? data->message
-           : data ? MQTTAsync_strerror(data->code) : NULL;
-
-    c->handlers.event(c->handlers.data, COCO_MQTT_FAILED,
-                      data ? data->code : 0,
-                      text ? text : "the broker refused or did not answer");
+    coco_mqtt_failed(context, data ? data->code : 0,
+                     data ? data->message : NULL);
 }
 
 
 static void
 coco_mqtt_on_failure5(void *context, MQTTAsync_failureData5 *data)
 {
-    const char          *text;
-    coco_mqtt_client_t  *c;
-
-    c = context;
-    text = data->message ? data->message
-           : data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR
-             ? MQTTReasonCode_toString(data->reasonCode)
-             : MQTTAsync_strerror(data->code);
-
-    c->handlers.event(c->handlers.data, COCO_MQTT_FAILED,
-                      data->reasonCode ? (int) data->reasonCode : data->code,
-                      text ? text : "the broker refused or did not answer");
+    coco_mqtt_failed(context, data->reasonCode != MQTTREASONCODE_SUCCESS
+                              ? (int) data->reasonCode : data->code,
+                     data->message);
 }
 
 

@@ -21,7 +21,8 @@ ROUNDS = int(os.environ.get("COCO_TEST_ROUNDS", "8"))
 
 def publish(port, topic, payload):
     subprocess.run(["mosquitto_pub", "-p", str(port), "-q", "1", "-t", topic,
-                    "-s"], input=payload.encode(), check=True)
+                    "-s" if payload else "-n"], input=payload.encode(),
+                   check=True)
 
 
 def beat(**members):
@@ -153,11 +154,11 @@ def test_changed_filter(worker, stack):
     one = worker(stack.port, mqtt={"client_id": "changed"})
     one.start().await_connected()
     assert one.stop() == 0
-    one.options["mqtt"]["telemetry_filter"] = "$fleet/+/hardware"
+    one.options["mqtt"]["telemetry_filter"] = "fleet/+/hardware"
     one.options["mqtt"]["shared_group"] = "workers"
     one.start().await_connected()
     publish(stack.mqtt_port, "robot/old-1/status", beat())
-    publish(stack.mqtt_port, "$fleet/new-1/hardware", beat())
+    publish(stack.mqtt_port, "fleet/new-1/hardware", beat())
     one.await_metric("coco_messages_committed_total", 1)
     assert rows(stack, "select serial from coco.robot_state where serial in "
                 "('old-1', 'new-1')") == [("new-1",)]
