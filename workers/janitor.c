@@ -12,6 +12,7 @@
 #define COCO_JANITOR_TICK_MS   1000
 #define COCO_JANITOR_ROUND_MS  (3600 * 1000)
 #define COCO_JANITOR_RETRY_MS  (60 * 1000)
+#define COCO_JANITOR_PIECE     10000     /* rows of one delete */
 #define COCO_JANITOR_REPLAYS   100       /* offered in a tick, at most */
 #define COCO_JANITOR_OFFER_MS  30000     /* until it is offered once more */
 #define COCO_JANITOR_AHEAD     7         /* days of partitions */
@@ -38,8 +39,10 @@ struct coco_janitor_s {
 
 static void *coco_janitor_thread(void *arg);
 static void coco_janitor_round(coco_janitor_t *j);
+static int coco_janitor_delete(coco_janitor_t *j, int statement,
+    unsigned bound);
 static int coco_janitor_run(coco_janitor_t *j, int statement, unsigned a,
-    unsigned b);
+    unsigned b, uint64_t *ret_rows);
 static void coco_janitor_replays(coco_janitor_t *j);
 static bool coco_janitor_offer(coco_janitor_t *j, const PGresult *res,
     int row);
@@ -56,25 +59,31 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "ii", "janitor" },
 
 [COCO_J_OUTBOX] = {
-    "delete from coco.outbox"
-    " where created_at < now() - make_interval(hours => ($1::int4[])[1])",
-    "i", "janitor" },
+    "delete from coco.outbox where seq = any (array("
+    " select seq from coco.outbox"
+    "  where created_at < now() - make_interval(hours => ($1::int4[])[1])"
+    "  order by seq limit ($2::int4[])[1]))",
+    "ii", "janitor" },
 
 [COCO_J_LETTERS] = {
-    "delete from coco.dead_letter where replay_outcome is not null"
-    " and received_at < now() - make_interval(days => ($1::int4[])[1])",
-    "i", "janitor" },
+    "delete from coco.dead_letter where id = any (array("
+    " select id from coco.dead_letter where replay_outcome is not null"
+    "  and received_at < now() - make_interval(days => ($1::int4[])[1])"
+    "  limit ($2::int4[])[1]))",
+    "ii", "janitor" },
 
 [COCO_J_LETTERS_MAX] = {
-    "delete from coco.dead_letter d using (select id from coco.dead_letter"
-    "  order by received_at desc, id desc offset ($1::int4[])[1]) old"
-    " where d.id = old.id",
-    "i", "janitor" },
+    "delete from coco.dead_letter where id = any (array("
+    " select id from coco.dead_letter order by received_at desc, id desc"
+    "  offset ($1::int4[])[1] limit ($2::int4[])[1]))",
+    "ii", "janitor" },
 
 [COCO_J_KEYS] = {
-    "delete from coco.idempotency_key"
-    " where created_at < now() - make_interval(hours => ($1::int4[])[1])",
-    "i", "janitor" },
+    "delete from coco.idempotency_key where ctid = any (array("
+    " select ctid from coco.idempotency_key"
+    "  where created_at < now() - make_interval(hours => ($1::int4[])[1])"
+    "  limit ($2::int4[])[1]))",
+    "ii", "janitor" },
 
 [COCO_J_REPLAYS] = {
     "select id, topic, payload, received_at from coco.dead_letter"
@@ -187,11 +196,11 @@ coco_janitor_round(coco_janitor_t *j)
 
     /* each in a transaction of its own: one that fails holds up none */
     rc = coco_janitor_run(j, COCO_J_PARTITIONS, COCO_JANITOR_AHEAD,
-                          o->retention_days);
-    rc |= coco_janitor_run(j, COCO_J_OUTBOX, o->outbox_hours, 0);
-    rc |= coco_janitor_run(j, COCO_J_LETTERS, o->dead_letter_days, 0);
-    rc |= coco_janitor_run(j, COCO_J_LETTERS_MAX, o->dead_letter_max, 0);
-    rc |= coco_janitor_run(j, COCO_J_KEYS, o->idempotency_hours, 0);
+                          o->retention_days, NULL);
+    rc |= coco_janitor_delete(j, COCO_J_OUTBOX, o->outbox_hours);
+    rc |= coco_janitor_delete(j, COCO_J_LETTERS, o->dead_letter_days);
+    rc |= coco_janitor_delete(j, COCO_J_LETTERS_MAX, o->dead_letter_max);
+    rc |= coco_janitor_delete(j, COCO_J_KEYS, o->idempotency_hours);
 
     j->round_at = coco_clock_monotonic_us() / 1000
                   + (rc == COCO_OK ? COCO_JANITOR_ROUND_MS
@@ -199,27 +208,48 @@ coco_janitor_round(coco_janitor_t *j)
 }
 
 
+/* A piece at a time: no delete runs into the time-out, nor holds many locks. */
 static int
-coco_janitor_run(coco_janitor_t *j, int statement, unsigned a, unsigned b)
+coco_janitor_delete(coco_janitor_t *j, int statement, unsigned bound)
 {
+    uint64_t  rows;
+
+    do {
+        if (coco_janitor_run(j, statement, bound, COCO_JANITOR_PIECE, &rows)
+            != COCO_OK)
+        {
+            return COCO_ERROR;
+        }
+    } while (rows == COCO_JANITOR_PIECE && !atomic_load(&j->stop.set));
+
+    return COCO_OK;
+}
+
+
+static int
+coco_janitor_run(coco_janitor_t *j, int statement, unsigned a, unsigned b,
+    uint64_t *ret_rows)
+{
+    int  slot;
+
     if (coco_pg_open(j->pg) != COCO_OK) {
         return COCO_ERROR;
     }
 
     coco_pg_rows(j->pg, statement);
     coco_pg_int(j->pg, (int32_t) a);
-
-    if (coco_janitor_statements[statement].types[1] != '\0') {
-        coco_pg_int(j->pg, (int32_t) b);
-    }
-
-    coco_pg_send(j->pg);
+    coco_pg_int(j->pg, (int32_t) b);
+    slot = coco_pg_send(j->pg);
 
     if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
         coco_log(COCO_LOG_WARN, "janitor_failed", "statement", "%d",
                  statement, "error", "%s", coco_pg_error(j->pg)->message,
                  NULL);
         return COCO_ERROR;
+    }
+
+    if (ret_rows != NULL) {
+        *ret_rows = coco_pg_affected(j->pg, slot);
     }
 
     return COCO_OK;

@@ -28,8 +28,7 @@ typedef struct {
 coco_janitor_t *coco_janitor_create(const coco_janitor_options_t *options);
 /* The first round begins at once, in the thread. */
 int coco_janitor_start(coco_janitor_t *janitor);
-/* Stop before the lanes: replay() may wait for one of them only as long as it
- * runs. */
+/* Stop the lanes first: replay() may be waiting for room in one. */
 void coco_janitor_stop(coco_janitor_t *janitor);
 void coco_janitor_destroy(coco_janitor_t *janitor);
 

@@ -627,6 +627,12 @@ coco_pg_send(coco_pg_t *pg)
 
     for (int i = 0; i < pg->columns; i++) {
         c = &pg->column_data[i];
+
+        if (c->count == 0) {
+            pg->failed = true;
+            return 0;
+        }
+
         header[0] = htobe32(1);
         header[1] = htobe32(c->has_null);
         header[2] = htobe32(c->type);

@@ -248,12 +248,13 @@ main(void)
         }
     }
 
+    coco_lane_stop(lane);
+
     if (janitor != NULL) {
         coco_janitor_stop(janitor);
         coco_janitor_destroy(janitor);
     }
 
-    coco_lane_stop(lane);
     coco_lane_destroy(lane);
     free(line);
     printf("stopped\n");
