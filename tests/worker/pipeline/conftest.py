@@ -24,6 +24,7 @@ def running():
 
 @pytest.fixture
 def servers(running):
+    running.heal()
     running.query("truncate %s" % ", ".join("coco." + t for t in TABLES))
     running.redis().flushall()
     return running

@@ -83,6 +83,16 @@ class Servers:
         as_postgres([PG_BIN + "/pg_ctl", "-D", self.data, "-m", "immediate",
                      "-w", "stop"])
 
+    def heal(self):
+        """Everything up again, whatever a failed test left."""
+        status = subprocess.run(
+            ["pg_isready", "-q", "-h", self.folder], check=False)
+        if status.returncode != 0:
+            self.postgres_start()
+        if self.redis_process.poll() is not None:
+            self.redis_start()
+        self.redis_pause(False)
+
     def redis_start(self):
         self.redis_process = subprocess.Popen(
             ["redis-server", "--port", "0", "--unixsocket", self.redis_socket,
