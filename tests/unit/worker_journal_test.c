@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -652,6 +653,89 @@ test_no_space(void **state)
 }
 
 
+static void *
+appender(void *data)
+{
+    unsigned  n;
+
+    for (n = 0; n < 20000; n++) {
+        append(data, n);
+    }
+
+    return NULL;
+}
+
+
+/* As it runs in the worker: one thread appends, one reads and commits, the
+ * segments come and go. Also what `make asan` and a thread sanitizer see. */
+static void
+test_two_threads(void **state)
+{
+    unsigned                n;
+    pthread_t               thread;
+    coco_journal_t         *j;
+    coco_journal_record_t   record;
+
+    options.segment_bytes = 100000;
+    options.high_bytes = 300000;
+    options.low_bytes = 200000;
+    options.sync = COCO_JOURNAL_SYNC_INTERVAL;
+    options.interval_ms = 1;
+    j = opened();
+    assert_int_equal(pthread_create(&thread, NULL, appender, j), 0);
+
+    for (n = 0; n < 20000; /* void */ ) {
+
+        if (coco_journal_next(j, &record) == COCO_AGAIN) {
+            coco_journal_wait(j, 1000);
+            continue;
+        }
+
+        assert_int_equal(number(&record), n);
+        n++;
+
+        if (n % 50 == 0) {
+            assert_int_equal(coco_journal_commit(j, record.position),
+                             COCO_OK);
+        }
+    }
+
+    pthread_join(thread, NULL);
+    assert_int_equal(coco_journal_next(j, &record), COCO_AGAIN);
+    assert_int_equal(coco_journal_pending(j), 0);
+    assert_false(coco_journal_full(j));
+    assert_int_equal(files(".log", NULL), 1);
+    coco_journal_close(j);
+}
+
+
+/* Returns at once for a record, a wake; else after the time. */
+static void
+test_wait(void **state)
+{
+    coco_journal_t         *j;
+    struct timespec         before, after;
+    coco_journal_record_t   record;
+
+    j = opened();
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    append(j, 0);
+    coco_journal_wait(j, 60000);
+    assert_int_equal(coco_journal_next(j, &record), COCO_OK);
+    coco_journal_wake(j);
+    coco_journal_wait(j, 60000);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    assert_true(after.tv_sec - before.tv_sec < 30);
+
+    before = after;
+    coco_journal_wait(j, 20);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    assert_true((after.tv_sec - before.tv_sec) * 1000000000L
+                + after.tv_nsec - before.tv_nsec >= 20000000L);
+    coco_journal_close(j);
+}
+
+
 /* What the child had done when it was killed. */
 typedef struct {
     volatile unsigned  begun;            /* appends */
@@ -782,6 +866,8 @@ main(void)
         journal_test(test_hysteresis),
         journal_test(test_lock_and_client),
         journal_test(test_no_space),
+        journal_test(test_two_threads),
+        journal_test(test_wait),
         journal_test(test_random_kills),
     };
 

@@ -194,6 +194,11 @@ coco_mqtt_on_failure(void *context, MQTTAsync_failureData *data)
 static void
 coco_mqtt_on_failure5(void *context, MQTTAsync_failureData5 *data)
 {
+    if (data == NULL) {
+        coco_mqtt_failed(context, 0, NULL);
+        return;
+    }
+
     coco_mqtt_failed(context, data->reasonCode != MQTTREASONCODE_SUCCESS
                               ? (int) data->reasonCode : data->code,
                      data->message);
