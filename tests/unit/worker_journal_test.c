@@ -239,6 +239,7 @@ test_read_commit_reopen(void **state)
     uint64_t         position, last;
     coco_journal_t  *j;
 
+    position = 0;
     j = opened();
 
     for (n = 0; n < 100; n++) {
@@ -309,6 +310,7 @@ test_rotation(void **state)
     uint64_t         position;
     coco_journal_t  *j;
 
+    position = 0;
     options.segment_bytes = 4096;
     j = opened();
 
@@ -492,6 +494,8 @@ test_offset_beyond_tail(void **state)
     uint64_t         position, after;
     coco_journal_t  *j;
 
+    position = 0;
+    after = 0;
     j = opened();
     append(j, 0);
     append(j, 1);

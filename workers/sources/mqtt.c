@@ -22,7 +22,7 @@
 #include "mqtt_client.h"
 
 #define COCO_MQTT_TICK_MS    1000
-#define COCO_MQTT_DRAIN_MS   20       /* how often a full journal is looked at */
+#define COCO_MQTT_DRAIN_MS   20       /* a full journal is looked at */
 #define COCO_MQTT_LEAVE_MS   3000
 #define COCO_MQTT_STEADY_MS  1000     /* a session this old was a good one */
 #define COCO_MQTT_STUCK_MS   30000
