@@ -1,6 +1,7 @@
 /*
- * The heartbeat's decoder and encoders. libFuzzer calls this with texts of its making.
- */
+ * The heartbeat's decoder and encoders.  libFuzzer calls this with texts of
+ * its making.
+ *
 
 #include "targets.h"
 

@@ -53,7 +53,8 @@ id_is_the_cut_sha256_of_length_prefixed_parts(void **state)
     coco_id_derive(&id, parts, 2);
     coco_id_format(text, &id);
 
-    assert_memory_equal(text, "9a8acca1-b6c6-80be-bd3f-bc756aed625d", sizeof(text));
+    assert_memory_equal(text, "9a8acca1-b6c6-80be-bd3f-bc756aed625d",
+                        sizeof(text));
 
     assert_int_equal(coco_id_parse(&again, (coco_str_t) { text, 36 }),
                      COCO_OK);
