@@ -1,7 +1,7 @@
 /*
- * The heartbeat's decoder and encoders.  libFuzzer calls this with texts of
+ * The heartbeat's decoder and encoders. libFuzzer calls this with texts of
  * its making.
- *
+ */
 
 #include "targets.h"
 
