@@ -104,7 +104,7 @@ def test_commits_leave_the_journal(worker, stack):
 
 def test_full_journal_is_left_to_the_broker(worker, stack):
     one = worker(stack.port, journal={
-        "segment_size": "16k", "high_water": "64k", "low_water": "32k"},
+        "segment_size": "16k", "high_water": "256k", "low_water": "16k"},
         telemetry={"batch_messages": 10, "shards": 1},
         mqtt={"receive_maximum": 20})
     stack.kill("postgres")
@@ -117,7 +117,7 @@ def test_full_journal_is_left_to_the_broker(worker, stack):
         one.await_metric("coco_journal_full", 1)
         one.await_metric("coco_mqtt_connected", 0)
         held = one.metric("coco_journal_bytes")
-        assert 64 << 10 <= held < 128 << 10
+        assert 256 << 10 <= held < 320 << 10
         # the other session is not concerned
         assert one.metric("coco_mqtt_connected", "events") == 1
     finally:
