@@ -128,7 +128,8 @@ class Servers:
 
     def close(self):
         self.redis_kill()
-        self.postgres_kill()
+        if os.path.exists(self.data + "/postmaster.pid"):
+            self.postgres_kill()
         shutil.rmtree(self.folder)
 
 
