@@ -97,6 +97,8 @@ class Table:
                           goal, met))
 
     def show(self):
+        if not self.rows:
+            return
         widths = [max(len(row[i]) for row in self.rows) for i in range(4)]
         say("")
         for what, figure, goal, met in self.rows:

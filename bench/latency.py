@@ -14,7 +14,7 @@ SECONDS = 15            # of each load
 SETTLE = 2              # of them before the first probe
 PROBES = 8              # robots that are looked at, in turn
 POLL = 0.0005           # s between two looks
-LATE = 10               # s after which a probe is lost
+LATE = 10               # s after which a probe counts as that and is left
 
 BODY = ('{"ts":%d,"state":"PARKED","battery":{"percent":80,"charging":false},'
         '"location":{"latitude":34.02,"longitude":-118.48,"heading":90,'
@@ -99,8 +99,8 @@ def probe(stack, seconds):
                           (BODY % ts).encode())
         while wanted not in reader.get("/fleet/v1/labor/robots/" + serial):
             if time.monotonic() - began > LATE:
-                raise RuntimeError("a heartbeat of %s is not readable after "
-                                   "%d s" % (serial, LATE))
+                common.say("  not readable after %d s: %s" % (LATE, serial))
+                break
             time.sleep(POLL)
         times.append((time.monotonic() - began) * 1000)
         time.sleep(chance.uniform(0.005, 0.015))

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -103,6 +104,9 @@ class Side:
 
 
 class Worker(Side):
+    def __init__(self):
+        super().__init__(only="postgres redis mqtt worker")
+
     def open(self):
         super().open()
         self.stack.kill("worker")       # its sessions stay with the broker
@@ -156,6 +160,9 @@ def copy(side):
 
 
 def npm():
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise RuntimeError("the write peer needs Node.js 18 or later and npm:"
+                           " apt-get install nodejs npm")
     if not os.path.isdir(os.path.join(NODE, "node_modules")):
         common.say("  installing the Node.js consumer's packages")
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"],
