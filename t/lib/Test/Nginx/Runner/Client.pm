@@ -107,7 +107,8 @@ sub build {
     $head .= $fields;
     $body //= '';
     if (length $body && !$chunked && $fields !~ /^Content-Length:/m) {
-        $body =~ s/^\s+|\s+$//g;
+        # from the end at once: s/\s+$// would try at every space
+        $body = $body =~ /\A\s*(.*\S)/s ? $1 : '';
         $head .= 'Content-Length: ' . length($body) . "\r\n";
     }
     return join(' ', $method, $url // '/', $version // 'HTTP/1.1')
