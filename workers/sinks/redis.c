@@ -4,6 +4,7 @@
  */
 
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct coco_redis_s {
     bool             failed;       /* no memory: the commands are cut */
 };
 
+static bool coco_redis_ended(const coco_redis_t *redis);
 static int coco_redis_connect(coco_redis_t *redis);
 static int coco_redis_script_load(coco_redis_t *redis);
 static int coco_redis_exchange(coco_redis_t *redis, bool *ret_noscript);
@@ -109,7 +111,11 @@ coco_redis_open(coco_redis_t *redis)
     int64_t  now;
 
     if (redis->context != NULL) {
-        return true;
+        if (!coco_redis_ended(redis)) {
+            return true;
+        }
+
+        coco_redis_close(redis, "ended while idle");
     }
 
     now = coco_clock_monotonic_us();
@@ -126,6 +132,17 @@ coco_redis_open(coco_redis_t *redis)
                       + coco_backoff_next(&redis->backoff) * 1000LL;
 
     return false;
+}
+
+
+/* Nothing is awaited between batches: what can be read then is the end of the
+ * connection. Seen here, it does not cost the next batch its copies. */
+static bool
+coco_redis_ended(const coco_redis_t *redis)
+{
+    struct pollfd  fd = { .fd = redis->context->fd, .events = POLLIN };
+
+    return poll(&fd, 1, 0) != 0;
 }
 
 
