@@ -188,12 +188,15 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " on conflict do nothing",
     "uttj", "state" },
 
-/* The same again opens the letter again. */
+/* The reason names the field.  The same again opens the letter again. */
 [COCO_S_DEAD_LETTERS] = {
     "insert into coco.dead_letter (id, source, service, topic, field, reason,"
     " payload, received_at)"
-    " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+    " select id, source, service, topic, field,"
+    " concat_ws(': ', nullif(field, ''), reason), payload, received_at"
+    " from unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
     " $5::text[], $6::text[], $7::bytea[], $8::timestamptz[])"
+    " u (id, source, service, topic, field, reason, payload, received_at)"
     " on conflict (id) do update set service = excluded.service,"
     " field = excluded.field, reason = excluded.reason,"
     " received_at = excluded.received_at, replayed_at = null,"
@@ -206,7 +209,8 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     "  else 'REFUSED' end,"
     " service = coalesce(u.service, d.service),"
     " field = case when u.reason is null then d.field else u.field end,"
-    " reason = coalesce(u.reason, d.reason)"
+    " reason = case when u.reason is null then d.reason"
+    "  else concat_ws(': ', nullif(u.field, ''), u.reason) end"
     " from unnest($1::uuid[], $2::text[], $3::text[], $4::text[])"
     " u (id, service, field, reason)"
     " where d.id = u.id and d.replayed_at is not null"
