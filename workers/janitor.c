@@ -31,8 +31,9 @@ struct coco_janitor_s {
     int64_t                  round_at;   /* monotonic ms, of the next round */
 
     /* Offered, and not yet seen to be done: not to be offered again at every
-     * tick while the lane is at it. */
+     * tick while the lane is at it. Asked for once more, it is another. */
     coco_id_t                offered[COCO_JANITOR_REPLAYS];
+    int64_t                  asked_at[COCO_JANITOR_REPLAYS];    /* ms */
     int64_t                  offered_at[COCO_JANITOR_REPLAYS];  /* ms */
     unsigned                 next;
 };
@@ -46,7 +47,8 @@ static int coco_janitor_run(coco_janitor_t *j, int statement, unsigned a,
 static void coco_janitor_replays(coco_janitor_t *j);
 static bool coco_janitor_offer(coco_janitor_t *j, const PGresult *res,
     int row);
-static bool coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id);
+static bool coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id,
+    int64_t asked_at);
 
 /* One janitor at a time, whatever the number of workers: who does not get the
  * lock leaves the round to the one that has it. */
@@ -86,7 +88,8 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "ii", "janitor" },
 
 [COCO_J_REPLAYS] = {
-    "select id, topic, payload, received_at from coco.dead_letter"
+    "select id, topic, payload, received_at, replayed_at"
+    " from coco.dead_letter"
     " where replayed_at is not null and replay_outcome is null"
     " order by replayed_at, id limit 100",
     "", "janitor" },
@@ -288,12 +291,14 @@ static bool
 coco_janitor_offer(coco_janitor_t *j, const PGresult *res, int row)
 {
     const char      *first, *last;
+    int64_t          asked_at;
     coco_message_t   m;
 
     memset(&m, 0, sizeof(m));
     coco_pg_get_uuid(&m.replay_of, res, row, 0);
+    asked_at = coco_pg_get_time(res, row, 4);
 
-    if (coco_janitor_offered(j, &m.replay_of)) {
+    if (coco_janitor_offered(j, &m.replay_of, asked_at)) {
         return true;
     }
 
@@ -323,6 +328,7 @@ coco_janitor_offer(coco_janitor_t *j, const PGresult *res, int row)
     }
 
     j->offered[j->next] = m.replay_of;
+    j->asked_at[j->next] = asked_at;
     j->offered_at[j->next] = coco_clock_monotonic_us() / 1000;
     j->next = (j->next + 1) % COCO_JANITOR_REPLAYS;
 
@@ -331,14 +337,14 @@ coco_janitor_offer(coco_janitor_t *j, const PGresult *res, int row)
 
 
 static bool
-coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id)
+coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id, int64_t asked_at)
 {
     int64_t  since;
 
     since = coco_clock_monotonic_us() / 1000 - COCO_JANITOR_OFFER_MS;
 
     for (int i = 0; i < COCO_JANITOR_REPLAYS; i++) {
-        if (j->offered_at[i] > since
+        if (j->offered_at[i] > since && j->asked_at[i] == asked_at
             && memcmp(&j->offered[i], id, sizeof(*id)) == 0)
         {
             return true;
