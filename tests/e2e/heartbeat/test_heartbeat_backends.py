@@ -83,6 +83,18 @@ def test_redis_down(system, robot, away):
     system.await_cached(robot, ts)
 
 
+def test_redis_restarted_while_nobody_spoke(system, away):
+    """The very first heartbeat afterwards is copied, whatever its shard."""
+    serials = [new_serial("away") for _ in range(8)]
+    for serial in serials:
+        system.await_cached(serial, system.beat(serial, now_ms())["ts"])
+    away("redis")
+    away.back()
+    for serial in serials:
+        system.await_cached(serial, system.beat(serial, now_ms())["ts"],
+                            seconds=3)
+
+
 def test_postgres_down(system, robot, away):
     away("postgres")
     shown = system.get("/robots/" + robot)
