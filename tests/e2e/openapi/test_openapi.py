@@ -1,0 +1,212 @@
+"""docs/openapi.yaml against the running system: every operation is called,
+every answer validated, and every status but 503 (which needs a backend that
+is away: see t/) seen; and against the route tables of the sources."""
+
+import copy
+
+import jsonschema
+import pytest
+
+import document as d
+from harness import await_for, new_serial, now_ms
+
+DOCUMENT = d.load()
+OPERATIONS = d.operations(DOCUMENT)
+NOT_PROVOKED = {"503"}
+
+
+@pytest.fixture(scope="module")
+def robot(system):
+    serial = new_serial("openapi")
+    for i, state in enumerate(("PARKED", "DEPLOYED", None)):
+        beat = system.beat(serial, now_ms() + i, state,
+                           lid={"open": False}, software="1.2")
+    system.await_cached(serial, beat["ts"])
+    return serial
+
+
+@pytest.fixture(scope="module")
+def dead_letter(system, robot):
+    """Two messages set aside: one is text, the other is not."""
+    for payload in (b'{"ts":"never"}', b"\xff\xfe"):
+        system.publish((robot, payload))
+
+    def find():
+        return [item for item in system.get("/dead-letters", limit=500)[
+            "items"] if item["topic"] == "robot/%s/status" % robot]
+
+    return await_for("both dead letters",
+                     lambda: len(find()) == 2 and find())[0]["id"]
+
+
+JSON = {"Content-Type": "application/json"}
+LARGE = b'{"hasFood":true' + b" " * 262144 + b"}"
+PLACE = {"type": "POD", "id": "a", "latitude": 1, "longitude": 2}
+
+
+def calls(robot, letter):
+    """(operation, status, path's parameters, requests' arguments)"""
+    here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
+    bad = {"serial": "a b"}
+    key = {**JSON, "Idempotency-Key": robot}
+    none = {"id": "00000000-0000-8000-8000-000000000000"}
+
+    for name in ("getState", "getRobot", "getLaborRobot"):
+        yield name, 200, here, {}
+        yield name, 400, bad, {}
+        yield name, 404, nobody, {}
+
+    yield "listStateHistory", 200, here, {}
+    yield "listStateHistory", 200, here, {"params": {"limit": 1}}
+    yield "listStateHistory", 200, nobody, {}
+    yield "listStateHistory", 400, here, {"params": {"from": "x"}}
+    yield "listDeadLetters", 200, {}, {}
+    yield "listDeadLetters", 200, {}, {"params": {"limit": 1}}
+    yield "listDeadLetters", 400, {}, {"params": {"cursor": "x"}}
+
+    replay = {"id": letter}
+    yield "replayDeadLetter", 202, replay, {}
+    yield "replayDeadLetter", 202, replay, {"headers": key, "data": b"{}"}
+    yield "replayDeadLetter", 422, replay, {"headers": key}
+    yield "replayDeadLetter", 400, replay, {"headers": {
+        "Idempotency-Key": "a b"}}
+    yield "replayDeadLetter", 404, none, {}
+    yield "replayDeadLetter", 413, replay, {"headers": JSON, "data": LARGE}
+    yield "replayDeadLetter", 415, replay, {"data": b"{}"}
+
+    yield "listRobots", 200, {}, {"params": {"limit": 1, "ready": "true"}}
+    yield "listRobots", 200, {}, {"params": {"operationState": "DEPLOYED",
+                                             "bbox": "-180,-90,180,90"}}
+    yield "listRobots", 400, {}, {"params": {"limit": 0}}
+
+    yield "patchRobot", 200, here, {"json": {"needsPickup": True,
+                                             "deployed": PLACE}}
+    yield "getRobot", 200, here, {}
+    yield "patchRobot", 200, here, {"json": {"needsPickup": None,
+                                             "deployed": None}}
+    yield "patchRobot", 200, here, {"headers": key,
+                                    "data": b'{"hasFood":true}'}
+    yield "patchRobot", 422, here, {"headers": key,
+                                    "data": b'{"hasFood":null}'}
+    yield "patchRobot", 400, here, {"json": {"colour": "red"}}
+    yield "patchRobot", 404, nobody, {"json": {"hasFood": True}}
+    yield "patchRobot", 413, here, {"headers": JSON, "data": LARGE}
+    yield "patchRobot", 415, here, {"data": b"{}"}
+
+    yield "getHealth", 200, {}, {}
+    yield "getReadiness", 200, {}, {}
+
+
+def call(session, url, name, path_parameters, arguments):
+    method, path, _ = OPERATIONS[name]
+    return session.request(method, url + path.format(**path_parameters),
+                           timeout=15, **arguments)
+
+
+def without_scope(system):
+    """A token of ours that allows nothing."""
+    import jwt
+    import time
+
+    with open(system.jwt_key_file, "rb") as file:
+        return jwt.encode({"iss": "coco", "aud": "coco", "scope": "",
+                           "exp": time.time() + 60}, file.read(), "HS256")
+
+
+def test_every_operation_answers_as_documented(system, robot, dead_letter):
+    seen = {name: set() for name in OPERATIONS}
+
+    def ask(session, name, status, path_parameters, arguments):
+        reply = call(session, system.url, name, path_parameters, arguments)
+        assert reply.status_code == status, (name, reply.text)
+        try:
+            d.check(DOCUMENT, OPERATIONS[name][2], reply.status_code,
+                    reply.headers, reply.json)
+        except d.Mismatch as e:
+            raise AssertionError("%s %s: %s\n%s" % (name, status, e,
+                                                    reply.text))
+        seen[name].add(str(status))
+
+    for one in calls(robot, dead_letter):
+        ask(system.http, *one)
+
+    for token, status in ((None, 401), (without_scope(system), 403)):
+        with system.http.__class__() as session:
+            if token:
+                session.headers["Authorization"] = "Bearer " + token
+            for name, (_, _, operation) in OPERATIONS.items():
+                if operation["security"]:
+                    ask(session, name, status,
+                        {"serial": robot, "id": dead_letter}, {})
+
+    for name, (_, _, operation) in OPERATIONS.items():
+        assert seen[name] == set(operation["responses"]) - NOT_PROVOKED, name
+
+
+def test_other_methods_are_refused(system, robot):
+    """What the document does not have, the system does not serve."""
+    for path, item in DOCUMENT["paths"].items():
+        url = system.url + path.format(serial=robot, id="x")
+        for method in set(d.METHODS) - set(item):
+            reply = system.http.request(method, url)
+            assert reply.status_code == 405, (method, path)
+            if path not in ("/healthz", "/readyz"):
+                allowed = set(reply.headers["Allow"].lower().split(", "))
+                assert allowed - {"head"} == set(item), path
+
+
+def test_the_sources_declare_what_is_documented():
+    assert d.source_routes(), "no route table was found"
+    assert d.compare(d.documented_routes(DOCUMENT), d.source_routes()) == []
+
+
+def test_a_planted_route_is_found():
+    documented, declared = d.documented_routes(DOCUMENT), d.source_routes()
+    planted = d.source_routes(['{ NGX_HTTP_GET|NGX_HTTP_PUT,\n'
+                               '      ngx_string("/planted/{id}"),\n'
+                               '      ngx_string("admin"),'])
+    assert len(planted) == 2
+    assert len(d.compare(documented, {**declared, **planted})) == 2
+    assert len(d.compare({**documented, **planted}, declared)) == 2
+    assert len(d.compare(documented, {
+        **declared, ("get", "/robots"): "admin"})) == 1
+
+
+def test_schemas_are_schemas():
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        d.validator(DOCUMENT, schema).is_valid({}), name
+
+
+def test_a_spoilt_answer_is_found(system, robot):
+    """The detector can fail: each change of a good answer is noticed."""
+    reply = call(system.http, system.url, "getRobot", {"serial": robot}, {})
+    operation = OPERATIONS["getRobot"][2]
+    good = reply.json()
+
+    def spoil(body=good, status=200, headers=reply.headers):
+        d.check(DOCUMENT, operation, status, headers, lambda: body)
+
+    spoil()
+    for path, value in ((("telemetry", "battery", "percent"), 101),
+                        (("operationState",), "FLYING"),
+                        (("telemetry", "id"), "no uuid"),
+                        (("connectivity", "extra"), 1),
+                        (("readiness", "issue"), "TIRED"),
+                        (("sources", "business", "source"), "memory"),
+                        (("partial",), None)):
+        body = copy.deepcopy(good)
+        part = body
+        for word in path[:-1]:
+            part = part[word]
+        part[path[-1]] = value
+        with pytest.raises(d.Mismatch):
+            spoil(body)
+    for word in good:
+        with pytest.raises(d.Mismatch):
+            spoil({name: value for name, value in good.items()
+                   if name != word})
+    for arguments in ({"status": 418}, {"status": 401},
+                      {"headers": {"Content-Type": "text/html"}}):
+        with pytest.raises(d.Mismatch):
+            spoil(**arguments)
