@@ -18,14 +18,15 @@ robot('s210-sick', details => heartbeat(healthy => undef,
     rest => ',"components":{"a":"OK","motor":"ERROR"}'));
 robot('s210-well', details => heartbeat(healthy => undef,
     rest => ',"components":{"motor":"DEGRADED"}'));
-robot('s210-silent', ts => $Now - 61_000);
-robot('s210-expired', ts => $Now - 121_000);
-robot('s210-ahead', ts => $Now + 3600_000, received => $Now - 61_000);
+robot('s210-silent', ts => $Now - $Coco::Window - 1000);
+robot('s210-expired', ts => $Now - 2 * $Coco::Window - 1000);
+robot('s210-ahead', ts => $Now + 3600_000, received => $Now - $Coco::Window
+    - 1000);
 robot('s210-new', ts => $Now, operation => undef, state => 'ON_TRIP');
 robot('s210-low', details => heartbeat(percent => 14.9));
 robot('s210-broken', ts => $Now);
-redis('SET', 'robot.heartbeat.cache.s210-broken', '{"serial":', 'PX', 100000);
-redis('SET', 'robot.ephemeral.s210-broken', '[1]', 'PX', 100000);
+redis('SET', 'robot.heartbeat.cache.s210-broken', '{"serial":', 'PX', $Coco::Window);
+redis('SET', 'robot.ephemeral.s210-broken', '[1]', 'PX', $Coco::Window);
 robot('s210-list', ts => $Now);
 redis('LPUSH', 'robot.heartbeat.cache.s210-list', 1);
 sql("update coco.robot_operation set operation_state = 'GROUNDED',"
@@ -37,7 +38,7 @@ run_tests();
 
 # the two reads of s210-miss filled the copies
 my $ttl = redis('PTTL', 'robot.heartbeat.cache.s210-miss');
-ok($ttl > 0 && $ttl <= 120_000, "what remains of the time is kept: $ttl");
+ok($ttl > 0 && $ttl <= 2 * $Coco::Window, "what remains of the time is kept: $ttl");
 like(redis('GET', 'robot.ephemeral.s210-miss'), qr/"lid":\{"open":true\}/,
     'the ephemeral copy');
 is(redis('EXISTS', 'robot.heartbeat.cache.s210-expired'), 0,
@@ -97,7 +98,7 @@ qr/^\{"serial":"s210-patched","operationState":"GROUNDED".*"needsPickup":true,"h
 
 
 
-=== TEST 5: online is heard within a minute, by our clock
+=== TEST 5: online is heard lately, by our clock
 --- request eval
 ['GET /robots/s210-silent', 'GET /robots/s210-expired',
  'GET /robots/s210-ahead']
@@ -110,7 +111,7 @@ qr/^\{"serial":"s210-patched","operationState":"GROUNDED".*"needsPickup":true,"h
 
 === TEST 6: the window, the battery and teleoperation are configuration
 --- http_config eval
-Coco::http_config(coco_online_window => '10m', coco_low_battery => 90,
+Coco::http_config(coco_online_window => '2h', coco_low_battery => 90,
     coco_require_teleoperation => 'on')
 --- request eval
 ['GET /robots/s210-silent', 'GET /robots/s210-low', 'GET /robots/s210-copies']

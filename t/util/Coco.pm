@@ -23,6 +23,12 @@ my $secret = join '', map { chr 33 + rand 94 } 1 .. 47;
 # a last newline belongs to the key: the raw bytes count
 $secret .= "\n";
 
+# Under valgrind all takes longer, also until a heartbeat counts as old.
+my $slow = $ENV{TEST_NGINX_USE_VALGRIND};
+
+# how long a robot counts as heard, ms: the directive's default, if not slow
+our $Window = $slow ? 1200_000 : 60_000;
+
 # what a configuration names as $TEST_NGINX_...
 $ENV{TEST_NGINX_COCO_KEY} = write_file('hs256.key', $secret);
 
@@ -118,11 +124,11 @@ END
         . qq(111111111111","ts":$ts,"receivedAt":$received,);
     my $rest = substr $details, 1;
     redis('SET', "robot.heartbeat.cache.$serial",
-        qq($head"operationState":"$state",$rest), 'PX', 120000);
+        qq($head"operationState":"$state",$rest), 'PX', 2 * $Window);
     redis('SET', "robot.ephemeral.$serial", $head
         . qq("healthy":true,"components":null,"lid":{"open":true},)
         . qq("remotelyControllable":true,"driveu":{"streamer":"online"}}),
-        'PX', 120000);
+        'PX', 2 * $Window);
     return;
 }
 
@@ -202,7 +208,10 @@ sub http_config {
     my $postgres = "host=127.0.0.1 port=$ENV{TEST_NGINX_POSTGRES_PORT}"
         . " user=coco dbname=coco";
     my %all = (coco_redis => $redis, coco_postgres => qq("$postgres"),
-        coco_auth_key => $ENV{TEST_NGINX_COCO_KEY}, %is);
+        coco_auth_key => $ENV{TEST_NGINX_COCO_KEY},
+        $slow ? (coco_redis_timeout => '10s', coco_postgres_timeout => '10s',
+            coco_online_window => "${Window}ms",
+            coco_heartbeat_ttl => 2 * $Window . 'ms') : (), %is);
     return join '', map { "$_ $all{$_};\n" }
         grep { defined $all{$_} } sort keys %all;
 }
