@@ -107,7 +107,8 @@ $(MODULE): $(NGINX_TREE)/objs/Makefile $(MODULE_DEPS)
 	$(call say,NGINX,$@)
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) -C $(NGINX_TREE) \
 	    -f objs/Makefile modules
-	@cp $(NGINX_TREE)/objs/ngx_coco_module.so $@
+	@cp $(NGINX_TREE)/objs/ngx_coco_module.so $@.new
+	@mv $@.new $@    # a running nginx has the old one mapped
 
 module: $(MODULE)                   ## builds the nginx module alone
 worker: $(BIN)/coco-worker          ## builds the worker alone
@@ -131,7 +132,8 @@ lint:                               ## format, static analysis, boundaries
 # libFuzzer, FUZZ_SECONDS each; the corpus is replayed by `make test-unit` too
 FUZZ_SECONDS ?= 60
 
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(CORE_SRC) $(wildcard src/core/*.h)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(CORE_SRC) $(wildcard src/core/*.h \
+                                           tests/fuzz/*.h)
 	@mkdir -p $(@D)
 	clang -std=gnu11 -O1 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=all -Isrc/core -o $@ $< $(CORE_SRC) -lcrypto -lm
