@@ -5,6 +5,10 @@
 
 #include "batch_work.h"
 
+/* Far above any message, far below what Postgres cannot hold: 16 million
+ * elements in 32 MiB end in an internal error, however often it is tried. */
+#define COCO_PAYLOAD_MAX  (1 << 20)
+
 static void coco_batch_decode_item(coco_item_t *item, coco_error_t *err);
 static void coco_batch_join_repeats(coco_writer_t *w, size_t count);
 static const coco_id_t *coco_batch_item_id(const coco_item_t *item);
@@ -45,18 +49,28 @@ static void
 coco_batch_decode_item(coco_item_t *item, coco_error_t *err)
 {
     int                    rc;
+    int64_t                now;
     const coco_message_t  *m = item->message;
 
-    if (m->kind == COCO_KIND_HEARTBEAT) {
+    /* A replay is judged by the time of the replay: what was too far ahead
+     * need not be so for ever. Its place among others stays the old one. */
+    now = strcmp(m->source, "replay") == 0 ? coco_clock_ms() : m->received_at;
+
+    if (m->payload.len > COCO_PAYLOAD_MAX) {
+        rc = coco_error_set(err, "", "over 1 MiB");
+
+    } else if (m->kind == COCO_KIND_HEARTBEAT) {
         rc = coco_heartbeat_decode(&item->heartbeat, m->serial, m->payload,
-                                   m->received_at, err);
+                                   now, err);
         if (rc == COCO_OK) {
+            item->heartbeat.received_at = m->received_at;
             item->order = coco_heartbeat_order(&item->heartbeat);
         }
 
     } else {
         rc = coco_robot_event_decode(&item->event, m->serial, m->payload,
-                                     m->received_at, err);
+                                     now, err);
+        item->event.received_at = m->received_at;
     }
 
     item->accepted = rc == COCO_OK;

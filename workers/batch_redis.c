@@ -35,8 +35,12 @@ coco_batch_redis(coco_writer_t *w)
 
     for (size_t i = 0; i < w->group_count; i++) {
         g = &w->groups[i];
-        ttl = (int64_t) w->options->heartbeat_ttl_ms
-              - (now - g->state.order.order_ms);
+        ttl = (int64_t) w->options->heartbeat_ttl_ms;
+
+        /* it is ahead of us only when our clock was set back */
+        if (now > g->state.order.order_ms) {
+            ttl -= now - g->state.order.order_ms;
+        }
 
         if (!g->current || ttl <= 0) {
             continue;

@@ -141,6 +141,8 @@ coco_writer_commit(coco_writer_t *w, const coco_batch_t *b)
 static int
 coco_writer_part(coco_writer_t *w, coco_item_t *items, size_t count)
 {
+    bool  made = false;
+
     for ( ;; ) {
         switch (coco_writer_transaction(w, items, count)) {
 
@@ -167,7 +169,9 @@ coco_writer_part(coco_writer_t *w, coco_item_t *items, size_t count)
             break;
 
         case COCO_TURN_PARTITION:
-            if (coco_writer_partitions(w) == COCO_TURN_DONE) {
+            /* a second time in a row it has not helped */
+            made = !made && coco_writer_partitions(w) == COCO_TURN_DONE;
+            if (made) {
                 continue;
             }
             break;

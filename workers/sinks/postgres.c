@@ -15,7 +15,8 @@
 
 #define COCO_PG_SLOTS_MAX     24
 #define COCO_PG_COLUMNS_MAX   16
-#define COCO_PG_CONNECT_MS    5000
+#define COCO_PG_CONNECT_MS    20000    /* to one of the hosts */
+#define COCO_PG_SETTLE_MS     5000     /* prepare, rollback */
 #define COCO_PG_ROUND_MS      35000    /* above statement_timeout */
 #define COCO_PG_STOP_MS       5000     /* what a stop leaves to a round */
 #define COCO_PG_TICK_MS       200      /* how soon a wait sees a stop */
@@ -186,12 +187,14 @@ coco_pg_connect(coco_pg_t *pg, int64_t until)
 {
     PostgresPollingStatusType  status;
 
-    /* the operator's conninfo comes last, so that it overrides ours */
+    /* The operator's conninfo comes last, so that it overrides ours. The
+     * asynchronous libpq has no connect_timeout: tcp_user_timeout is what
+     * takes it from a host that is silent to the next of the list. */
     const char  *keys[] = { "application_name", "client_encoding",
                             "keepalives_idle", "keepalives_interval",
                             "keepalives_count", "tcp_user_timeout",
                             "gssencmode", "dbname", NULL };
-    const char  *values[] = { "coco-worker", "UTF8", "10", "5", "3", "15000",
+    const char  *values[] = { "coco-worker", "UTF8", "10", "5", "3", "5000",
                               "disable", pg->conninfo, NULL };
 
     pg->conn = PQconnectStartParams(keys, values, 1);
@@ -259,8 +262,8 @@ coco_pg_prepare(coco_pg_t *pg)
         return COCO_ERROR;
     }
 
-    return coco_pg_round(pg, COCO_PG_CONNECT_MS) == COCO_PG_DONE ? COCO_OK
-                                                                 : COCO_ERROR;
+    return coco_pg_round(pg, COCO_PG_SETTLE_MS) == COCO_PG_DONE ? COCO_OK
+                                                                : COCO_ERROR;
 }
 
 
@@ -688,6 +691,16 @@ coco_pg_sync(coco_pg_t *pg)
         return rc;
     }
 
+    /* Unless others were in the way (40, 55), the fault may be this
+     * connection's: to a primary that is one no more, or with plans that a
+     * migration has made wrong. */
+    if (rc == COCO_PG_RETRY && strncmp(pg->error.sqlstate, "40", 2) != 0
+        && strncmp(pg->error.sqlstate, "55", 2) != 0)
+    {
+        coco_pg_close(pg);
+        return rc;
+    }
+
     coco_pg_rollback(pg);
 
     return rc;
@@ -709,7 +722,7 @@ coco_pg_rollback(coco_pg_t *pg)
     }
 
     if (PQsendQueryParams(pg->conn, "rollback", 0, NULL, NULL, NULL, NULL, 0)
-        != 1 || coco_pg_round(pg, COCO_PG_CONNECT_MS) != COCO_PG_DONE)
+        != 1 || coco_pg_round(pg, COCO_PG_SETTLE_MS) != COCO_PG_DONE)
     {
         coco_pg_close(pg);
     }
@@ -804,7 +817,8 @@ coco_pg_classify(coco_pg_t *pg, const PGresult *res, int slot)
     }
 
     if (strncmp(e->sqlstate, "22", 2) == 0
-        || strncmp(e->sqlstate, "23", 2) == 0)
+        || strncmp(e->sqlstate, "23", 2) == 0
+        || strncmp(e->sqlstate, "54", 2) == 0)
     {
         return COCO_PG_DATA;
     }

@@ -28,7 +28,7 @@ typedef struct {
 
 typedef enum {
     COCO_PG_DONE = 0,
-    COCO_PG_DATA,            /* SQLSTATE class 22 or 23: the rows' fault */
+    COCO_PG_DATA,            /* SQLSTATE class 22, 23, 54: the rows' fault */
     COCO_PG_PARTITION,       /* a row's day has no partition */
     COCO_PG_RETRY            /* anything else: the same again, later */
 } coco_pg_rc_e;

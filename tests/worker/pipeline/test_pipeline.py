@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 import time
 import uuid
 
@@ -335,6 +336,16 @@ def test_refused_by_the_decoder(servers, lane):
     assert lane.metrics()["coco_dead_letters_total"] == 3
 
 
+def test_a_payload_beyond_all_measure_is_not_tried(servers, lane):
+    """Postgres would take this one; at 32 MiB it would fail for ever."""
+    lane.push("r-1", heartbeat(now(), "PARKED", log="x" * (1 << 20)))
+    lane.push("r-2", heartbeat(now(), "PARKED", log="x" * (1 << 19)))
+    lane.done()
+    assert [l[:3] for l in letters(servers)] == [
+        ("mqtt", "decoder", "robot/r-1/status")]
+    assert count(servers, "state_history") == 1
+
+
 def test_the_same_letter_is_opened_again(servers, lane):
     lane.push("r-1", b"junk", received_at=now() - 5000)
     lane.push("r-1", b"junk", received_at=now() - 5000)
@@ -368,6 +379,28 @@ def test_poison_is_isolated(servers, drive):
     assert "poison" in one(servers, "select reason from coco.dead_letter"
                                     " where topic like '%%13%%'")[0]
     assert count(servers, "robot_state", "serial in ('r-13', 'r-40')") == 0
+
+
+def test_what_passes_a_limit_of_postgres_is_poison(servers, lane):
+    """Class 54, as of a jsonb with too many elements: no retry helps."""
+    servers.query("""
+        create function coco.limit() returns trigger language plpgsql as $$
+        begin
+            raise exception 'too many elements' using errcode = '54000';
+        end $$;
+        create trigger poison before insert on coco.state_history
+            for each row when (new.serial = 'r-1')
+            execute function coco.limit()""")
+    try:
+        lane.push("r-1", heartbeat(now(), "PARKED"))
+        lane.push("r-2", heartbeat(now(), "PARKED"))
+        lane.done(5)
+    finally:
+        servers.query("drop trigger poison on coco.state_history;"
+                      " drop function coco.limit()")
+
+    assert [l[2] for l in letters(servers)] == ["robot/r-1/status"]
+    assert count(servers, "state_history") == 1
 
 
 def test_other_services_stand_when_fleet_refuses(servers, lane):
@@ -409,7 +442,86 @@ def test_replay(servers, lane):
     assert count(servers, "dead_letter") == 3
 
 
+def test_a_replay_is_judged_by_todays_clock(servers, lane):
+    """Refused as over a day ahead of its receipt; three days later it is not,
+    and takes the place of then: what came since stays newer."""
+    received = now() - 3 * DAY
+    lane.push("r-1", heartbeat(received + 2 * DAY, "PARKED"),
+              received_at=received)
+    lane.push("r-1", heartbeat(received + 1000, "ON_TRIP"),
+              received_at=received + 1000)
+    lane.push("r-2", heartbeat(now() + 2 * DAY, "PARKED"))
+    lane.done()
+    assert [l[3] for l in letters(servers)] == ["ts", "ts"]
+
+    lane.process.stdin.write("janitor\n")
+    servers.query("update coco.dead_letter set replayed_at = now()")
+    until(lambda: count(servers, "dead_letter",
+                        "replay_outcome is null") == 0)
+    assert dict(servers.query("select topic, replay_outcome"
+                              " from coco.dead_letter")) == {
+        "robot/r-1/status": "APPLIED", "robot/r-2/status": "REFUSED"}
+    assert robot_state(servers, "r-1") == (received + 1000, "ON_TRIP")
+    assert one(servers, "select (extract(epoch from received_at) * 1000)"
+                        "::bigint from coco.state_history"
+                        " where state = 'PARKED'")[0] == received
+
+
 # --- failures ---------------------------------------------------------------
+
+def test_a_partition_out_of_reach_is_waited_for(servers, lane):
+    """Its name is taken, so that making it changes nothing: no spinning."""
+    at = now()
+    name = "coco.state_history_" + time.strftime("%Y%m%d", time.gmtime(
+        at / 1000))
+    lane.push("warm", heartbeat(at, "PARKED"))
+    lane.done()
+    servers.query("alter table coco.state_history detach partition " + name)
+    try:
+        lane.push("r-1", heartbeat(at, "PARKED"))
+        until(lambda: lane.metrics()["coco_batch_retries_total"] > 2, 10)
+    finally:
+        day = time.strftime("%Y-%m-%d", time.gmtime(at / 1000))
+        servers.query("alter table coco.state_history attach partition %s for"
+                      " values from ('%s Z') to (timestamptz '%s Z' + interval"
+                      " '1 day')" % (name, day, day))
+    lane.done()
+    assert count(servers, "state_history") == 2
+
+
+def test_a_connection_that_has_become_useless_is_left(servers, lane):
+    """A migration changed a column's type under the prepared statements."""
+    lane.push("r-1", heartbeat(now(), "PARKED"))
+    lane.done()
+    servers.query("alter table coco.robot_state alter state type varchar")
+    try:
+        lane.push("r-1", heartbeat(now(), "ON_TRIP"))
+        lane.done(10)
+    finally:
+        servers.query("alter table coco.robot_state alter state type text")
+    lane.push("r-1", heartbeat(now(), "PARKED"))
+    lane.done(10)
+
+
+def test_a_host_that_does_not_answer(servers, drive):
+    """The first of two hosts drops what it is sent, as one without power."""
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen(0)
+    port = silent.getsockname()[1]
+    queue = [socket.socket() for _ in range(4)]
+    for each in queue:
+        each.setblocking(False)
+        each.connect_ex(("127.0.0.1", port))
+    try:
+        lane = drive(postgres="host=127.0.0.1,%s port=%d,5432 user=postgres"
+                              " dbname=postgres" % (servers.folder, port))
+        lane.push("r-1", heartbeat(now(), "PARKED"))
+        lane.done(30)
+    finally:
+        for each in queue + [silent]:
+            each.close()
+
 
 def test_postgres_killed_and_back(servers, lane):
     ts = now() - 60000
