@@ -105,15 +105,16 @@ const coco_option_t  coco_options[] = {
     bytes("journal.low_water", "768M", 1, 1024 * COCO_G, journal_low_water),
 
     number("telemetry.shards", "2", 1, 64, telemetry.shards),
-    number("telemetry.batch_messages", "1000", 1, 100000,
+    number("telemetry.batch_messages", "2000", 1, 100000,
            telemetry.batch_messages),
-    bytes("telemetry.batch_bytes", "1M", COCO_K, COCO_G,
+    bytes("telemetry.batch_bytes", "2M", COCO_K, 256 * COCO_M,
           telemetry.batch_bytes),
     duration("telemetry.linger", "5ms", 0, COCO_MINUTE, telemetry.linger),
 
     number("events.shards", "1", 1, 64, events.shards),
     number("events.batch_messages", "200", 1, 100000, events.batch_messages),
-    bytes("events.batch_bytes", "1M", COCO_K, COCO_G, events.batch_bytes),
+    bytes("events.batch_bytes", "1M", COCO_K, 256 * COCO_M,
+          events.batch_bytes),
     duration("events.linger", "1ms", 0, COCO_MINUTE, events.linger),
 
     string("postgres.conninfo",

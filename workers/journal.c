@@ -35,6 +35,8 @@ struct coco_journal_s {
     size_t                   segment_count;
     uint64_t                 tail;            /* where the next record goes */
     uint64_t                 low;             /* all before is committed */
+    int64_t                  moved_at;        /* ms, monotonic: low was, or
+                                                 the first tail above it */
     bool                     full;
     bool                     woken;
     bool                     stopping;
@@ -70,6 +72,7 @@ static bool coco_journal_advance(coco_journal_t *j);
 static void coco_journal_set_aside(coco_journal_t *j, uint64_t next);
 static void coco_journal_full_update(coco_journal_t *j);
 static void coco_journal_deadline(struct timespec *ret, unsigned ms);
+static int64_t coco_journal_now(void);
 
 
 int
@@ -88,6 +91,7 @@ coco_journal_open(coco_journal_t **ret, const coco_journal_options_t *o,
     j->options = *o;
     j->options.client_id = NULL;
     j->dir = j->lock = j->offset = j->fd = j->view.fd = -1;
+    j->moved_at = coco_journal_now();
 
     pthread_mutex_init(&j->mutex, NULL);
     pthread_condattr_init(&attr);
@@ -485,6 +489,11 @@ coco_journal_append(coco_journal_t *j, int64_t received_at, coco_str_t topic,
     }
 
     pthread_mutex_lock(&j->mutex);
+
+    if (j->tail == j->low) {
+        j->moved_at = coco_journal_now();
+    }
+
     j->tail += len;
     coco_journal_full_update(j);
     pthread_cond_signal(&j->appended);
@@ -537,7 +546,9 @@ coco_journal_sync_thread(void *data)
 
     j = data;
     pthread_mutex_lock(&j->mutex);
-    synced = j->tail;
+
+    /* what was pending at the start may never have been synced */
+    synced = j->low;
 
     while (!j->stopping) {
         coco_journal_deadline(&deadline, j->options.interval_ms);
@@ -584,6 +595,7 @@ coco_journal_next(coco_journal_t *j, coco_journal_record_t *ret)
     for ( ;; ) {
 
         if (j->read >= j->view.limit && !coco_journal_advance(j)) {
+            ret->position = j->read;
             return COCO_AGAIN;
         }
 
@@ -749,6 +761,7 @@ coco_journal_commit(coco_journal_t *j, uint64_t position)
 
     pthread_mutex_lock(&j->mutex);
     j->low = position;
+    j->moved_at = coco_journal_now();
     coco_journal_full_update(j);
 
     while (j->segment_count > 1 && j->segments[1] <= position) {
@@ -816,6 +829,19 @@ coco_journal_full(coco_journal_t *j)
 
 
 uint64_t
+coco_journal_stalled(coco_journal_t *j)
+{
+    int64_t  ms;
+
+    pthread_mutex_lock(&j->mutex);
+    ms = j->tail > j->low ? coco_journal_now() - j->moved_at : 0;
+    pthread_mutex_unlock(&j->mutex);
+
+    return (uint64_t) ms;
+}
+
+
+uint64_t
 coco_journal_corrupt(const coco_journal_t *j)
 {
     return j->corrupt;
@@ -834,6 +860,17 @@ coco_journal_deadline(struct timespec *ret, unsigned ms)
         ret->tv_sec++;
         ret->tv_nsec -= 1000000000;
     }
+}
+
+
+static int64_t
+coco_journal_now(void)
+{
+    struct timespec  now;
+
+    coco_journal_deadline(&now, 0);
+
+    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 

@@ -50,7 +50,8 @@ void coco_journal_append(coco_journal_t *j, int64_t received_at,
     coco_str_t topic, coco_str_t payload);
 
 /* Reader. COCO_OK and a record valid until the next call; COCO_AGAIN when
- * there is none yet. Starts at the low-water offset. */
+ * there is none yet, with ret->position alone: what lies before it has been
+ * read, or cannot be. Starts at the low-water offset. */
 int coco_journal_next(coco_journal_t *j, coco_journal_record_t *ret);
 /* Waits for an append, a wake or timeout_ms. */
 void coco_journal_wait(coco_journal_t *j, unsigned timeout_ms);
@@ -62,6 +63,8 @@ int coco_journal_commit(coco_journal_t *j, uint64_t position);
 
 uint64_t coco_journal_pending(coco_journal_t *j);   /* bytes above low water */
 bool coco_journal_full(coco_journal_t *j);          /* with hysteresis */
+/* For how long something has been pending and low water has not moved, ms. */
+uint64_t coco_journal_stalled(coco_journal_t *j);
 
 /* Places that the reader could not read. The segment stays as *.corrupt when
  * it is removed, and everything else in it is delivered. The reader only. */

@@ -29,6 +29,7 @@ typedef enum {
 typedef enum {
     COCO_G_JOURNAL_BYTES = 0,   /* coco_journal_bytes{lane} */
     COCO_G_JOURNAL_FULL,        /* coco_journal_full{lane} 0 or 1 */
+    COCO_G_JOURNAL_STALLED,     /* coco_journal_stalled_seconds{lane} */
     COCO_G_MQTT_CONNECTED,      /* coco_mqtt_connected{lane} */
     COCO_G_POSTGRES_CONNECTED,  /* coco_postgres_connected{lane} shards up */
     COCO_G_REDIS_CONNECTED,     /* coco_redis_connected{lane} shards up */

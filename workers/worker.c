@@ -11,6 +11,7 @@
 #include "http.h"
 #include "janitor.h"
 #include "sources/mqtt.h"
+#include "sources/topic.h"
 #include "worker.h"
 
 #define COCO_WORKER_HEALTH_SIZE  2048
@@ -199,17 +200,33 @@ coco_worker_http_start(coco_worker_t *w)
 }
 
 
-/* In the janitor's thread. */
+/* In the janitor's thread. The filters know more than the topic alone; what
+ * neither matches may be of an older configuration. */
 static int
 coco_worker_replay(void *data, const coco_message_t *message)
 {
-    coco_worker_t  *w;
+    coco_worker_t   *w;
+    coco_str_t       heartbeat, event;
+    coco_message_t   m;
 
     w = data;
+    m = *message;
 
-    return coco_lane_push(w->lanes[message->kind == COCO_KIND_HEARTBEAT
+    heartbeat = coco_topic_serial(w->config->mqtt_telemetry_filter, m.topic);
+    event = coco_topic_serial(w->config->mqtt_events_filter, m.topic);
+
+    if (heartbeat.len > 0) {
+        m.kind = COCO_KIND_HEARTBEAT;
+        m.serial = heartbeat;
+
+    } else if (event.len > 0) {
+        m.kind = COCO_KIND_ROBOT_EVENT;
+        m.serial = event;
+    }
+
+    return coco_lane_push(w->lanes[m.kind == COCO_KIND_HEARTBEAT
                                    ? COCO_LANE_TELEMETRY
-                                   : COCO_LANE_EVENTS], message);
+                                   : COCO_LANE_EVENTS], &m);
 }
 
 
@@ -291,6 +308,8 @@ coco_worker_lane_encode(coco_json_out_t *out, coco_worker_t *w,
     coco_json_bool(out, status.connected);
     coco_json_name(out, "journalBytes");
     coco_json_int(out, (int64_t) status.journal_bytes);
+    coco_json_name(out, "stalledSeconds");
+    coco_json_int(out, (int64_t) status.stalled);
     coco_json_name(out, "journalFull");
     coco_json_bool(out, status.full);
     coco_json_name(out, "shards");

@@ -485,6 +485,58 @@ test_damaged_tail(void **state)
 }
 
 
+/* Nothing follows the damage: the reader's place passes it all the same, or
+ * it would be pending for ever. */
+static void
+test_damage_is_passed(void **state)
+{
+    char                    last[128];
+    coco_journal_t         *j;
+    coco_journal_record_t   record;
+
+    j = opened();
+    append(j, 0);
+    append(j, 1);
+    coco_journal_close(j);
+    files(".log", last);
+    damage(last, size_of(last) - 1);
+
+    j = opened();
+    assert_int_equal(coco_journal_next(j, &record), COCO_OK);
+    assert_int_equal(coco_journal_next(j, &record), COCO_AGAIN);
+    assert_int_equal(coco_journal_commit(j, record.position), COCO_OK);
+    assert_int_equal(coco_journal_pending(j), 0);
+    coco_journal_close(j);
+}
+
+
+static void
+test_stalled(void **state)
+{
+    coco_journal_t         *j;
+    struct timespec         pause = { 0, 60 * 1000 * 1000 };
+    coco_journal_record_t   record;
+
+    j = opened();
+    nanosleep(&pause, NULL);
+    assert_int_equal(coco_journal_stalled(j), 0);
+    append(j, 0);
+    assert_true(coco_journal_stalled(j) < 50);
+    append(j, 1);
+    nanosleep(&pause, NULL);
+    assert_true(coco_journal_stalled(j) >= 59);
+
+    assert_int_equal(coco_journal_next(j, &record), COCO_OK);
+    assert_int_equal(coco_journal_commit(j, record.position), COCO_OK);
+    assert_true(coco_journal_stalled(j) < 50);
+    assert_int_equal(coco_journal_next(j, &record), COCO_OK);
+    assert_int_equal(coco_journal_commit(j, record.position), COCO_OK);
+    nanosleep(&pause, NULL);
+    assert_int_equal(coco_journal_stalled(j), 0);
+    coco_journal_close(j);
+}
+
+
 /* A power loss without sync: the offset reached the disk, the records before
  * it did not. They are committed; positions go on after them. */
 static void
@@ -865,6 +917,8 @@ main(void)
         journal_test(test_torn_tail),
         journal_test(test_damaged_anywhere),
         journal_test(test_damaged_tail),
+        journal_test(test_damage_is_passed),
+        journal_test(test_stalled),
         journal_test(test_offset_beyond_tail),
         journal_test(test_sealed_segment_short),
         journal_test(test_hysteresis),

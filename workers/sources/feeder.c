@@ -83,6 +83,8 @@ coco_feeder_thread(void *data)
             continue;
         }
 
+        /* damage at the end is passed, too: nothing else would pass it */
+        f->pushed = record.position;
         coco_feeder_commit(f);
 
         /* a commit of the lane does not wake us: look again soon for one */

@@ -69,7 +69,7 @@ struct coco_source_mqtt_s {
     unsigned                     failures;       /* in a row */
     char                         reason[160];    /* text, when it was taken */
     bool                         was_up;
-    char                         old[1200];      /* subscription to give up */
+    char                         old[1400];      /* subscription to give up */
 };
 
 
@@ -343,6 +343,14 @@ coco_source_mqtt_step(coco_source_mqtt_t *s, unsigned events, bool full)
         && s->state != COCO_SESSION_DOWN)
     {
         coco_source_mqtt_down(s, s->reason);
+        return;
+    }
+
+    /* late, of an attempt before: this connection is the one that it ended */
+    if (events & 1u << COCO_MQTT_LEFT && s->state != COCO_SESSION_DOWN
+        && s->state != COCO_SESSION_CONNECTING)
+    {
+        coco_source_mqtt_down(s, "the disconnect came late");
         return;
     }
 
@@ -649,10 +657,12 @@ coco_source_mqtt_status(coco_source_mqtt_t *s,
     ret->connected = s->up;
     ret->full = coco_journal_full(s->journal);
     ret->journal_bytes = coco_journal_pending(s->journal);
+    ret->stalled = coco_journal_stalled(s->journal) / 1000;
 
     coco_metrics_set(COCO_G_MQTT_CONNECTED, lane, ret->connected);
     coco_metrics_set(COCO_G_JOURNAL_FULL, lane, ret->full);
     coco_metrics_set(COCO_G_JOURNAL_BYTES, lane, (int64_t) ret->journal_bytes);
+    coco_metrics_set(COCO_G_JOURNAL_STALLED, lane, (int64_t) ret->stalled);
 }
 
 

@@ -28,6 +28,7 @@ typedef struct {
     bool      connected;             /* and subscribed */
     bool      full;                  /* left the broker until it drains */
     uint64_t  journal_bytes;
+    uint64_t  stalled;               /* s, as coco_journal_stalled() */
 } coco_source_mqtt_status_t;
 
 /* Opens the journal. COCO_ERROR with a message that says what to do. */

@@ -207,7 +207,7 @@ main(void)
         .metrics_lane = COCO_LANE_TELEMETRY,
         .shards = driver_number("DRIVER_SHARDS", 2),
         .batch_messages = driver_number("DRIVER_BATCH", 1000),
-        .batch_bytes = 1 << 20,
+        .batch_bytes = driver_number("DRIVER_BYTES", 1 << 20),
         .linger_ms = driver_number("DRIVER_LINGER", 5),
         .postgres = getenv("DRIVER_POSTGRES"),
         .redis_host = getenv("DRIVER_REDIS"),

@@ -54,7 +54,7 @@ def test_http(worker, block):
     assert set(body["lanes"]) == {"telemetry", "events"}
     assert body["lanes"]["events"] == {
         "alive": True, "mqttConnected": False, "journalBytes": 0,
-        "journalFull": False, "shards": 1, "postgresConnected": 0,
+        "stalledSeconds": 0, "journalFull": False, "shards": 1, "postgresConnected": 0,
         "redisConnected": 0}
 
     metrics = requests.get(one.url + "/metrics")

@@ -10,6 +10,7 @@ import time
 
 import psycopg2
 import pytest
+import requests
 
 import process
 from publisher import Publisher
@@ -130,6 +131,49 @@ def test_full_journal_is_left_to_the_broker(worker, stack):
     assert "event=journal_drained" in one.log()
 
 
+def test_commits_that_have_stopped_are_seen(worker, block, broker):
+    """Nobody commits without Postgres, though every thread goes round. And a
+    record that cannot be read, at the end of the journal, holds nothing."""
+    broker(block + 1, "allow_anonymous true")
+    one = worker(block).start().await_connected()
+    publish(block + 1, "robot/stalled-1/status", beat())
+    one.await_metric("coco_journal_stalled_seconds", 1)
+    health = requests.get(one.url + "/healthz").json()
+    assert health["status"] == "ok"
+    assert health["lanes"]["telemetry"]["stalledSeconds"] >= 1
+    assert health["lanes"]["events"]["stalledSeconds"] == 0
+
+    one.kill()
+    folder = one.folder + "/journal/telemetry"
+    for name in os.listdir(folder):
+        if name.endswith(".log"):
+            with open(os.path.join(folder, name), "r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"?")
+    one.start()
+    one.await_metric("coco_journal_corrupt_total", 1)
+    one.await_metric("coco_journal_bytes", 0)
+    assert one.metric("coco_journal_stalled_seconds") == 0
+
+
+def test_replay_by_the_filters_of_the_configuration(worker, stack):
+    one = worker(stack.port, mqtt={"client_id": "replay",
+                                   "telemetry_filter": "a/+/beat",
+                                   "events_filter": "+/lid"})
+    one.start().await_connected()
+    publish(stack.mqtt_port, "filters-1/lid", json.dumps({"type": 5}))
+    one.await_metric("coco_dead_letters_total", 1, "events")
+    letter = "from coco.dead_letter where topic = 'filters-1/lid'"
+    (refused, reason), = rows(stack, "select service, reason " + letter)
+    rows(stack, "update coco.dead_letter set replayed_at = now() "
+         "where topic = 'filters-1/lid' returning 1")
+    wait_for(lambda: rows(stack, "select replay_outcome " + letter)
+             == [("REFUSED",)], 20, "the replay")
+    # as the event that it is, and of the same robot
+    assert rows(stack, "delete %s returning service, reason" % letter) == [
+        (refused, reason)]
+
+
 def test_broker_comes_back(worker, stack):
     one = worker(stack.port).start().await_connected()
     for n in range(3):
@@ -167,7 +211,8 @@ def test_changed_filter(worker, stack):
 def test_odd_messages(worker, stack):
     """A serial of 10 kB, one with a space, none; a payload of 1 MiB and of
     nothing: each is set aside whole, what comes after is committed."""
-    one = worker(stack.port, telemetry={"batch_bytes": "64k"})
+    one = worker(stack.port, mqtt={"client_id": "odd"},
+                 telemetry={"batch_bytes": "64k"})
     one.start().await_connected()
     odd = [("robot/%s/status" % ("x" * 10000), beat()),
            ("robot/a b/status", beat()), ("robot//status", beat()),
