@@ -633,7 +633,9 @@ coco_rows_outbox(coco_writer_t *w)
         c = &w->changes[i];
         size = COCO_ENVELOPE_SIZE + c->effect.business.deployed.len;
 
-        for (int business = 0; business <= c->effect.changed; business++) {
+        for (int business = 0; business < (c->effect.changed ? 2 : 1);
+             business++)
+        {
             p = coco_arena_alloc(&w->arena, size);
             if (p == NULL) {
                 return COCO_ERROR;

@@ -702,7 +702,7 @@ path_write(const frame_t *frame, char *buf, size_t size)
 {
     int             n;
     size_t          len = 0, count = 0;
-    const frame_t  *frames[COCO_JSON_DEPTH_MAX];
+    const frame_t  *frames[COCO_JSON_DEPTH_MAX] = { NULL };
 
     for ( /* void */ ; frame != NULL; frame = frame->parent) {
         frames[count++] = frame;
