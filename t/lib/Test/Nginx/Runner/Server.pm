@@ -243,10 +243,14 @@ sub reload {
     kill HUP => $pid or bail("reload: $!");
     wait_until(20, sub {
         my @now = workers();
-        return 1 if log_end() =~ /\[emerg\]/;
+        return 1 if !running($pid) || log_end() =~ /\[emerg\]/;
         return @now == $Option{workers} && !grep $old{$_}, @now;
     }) or Test::More::fail($block->name . ' - old workers did not exit: '
                            . log_end());
+    if (!running($pid)) {
+        kill KILL => grep running($_), keys %old;   # they would stay
+        bail($block->name, ' - nginx died of the reload: ', log_end());
+    }
     bail($block->name, ' - the reload failed: ', log_end())
         if log_end() =~ /\[emerg\]/ && !defined $block->reload_fails;
 }
