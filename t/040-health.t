@@ -118,3 +118,13 @@ GET /readyz
 GET /readyz
 --- response_body chomp
 {"status":"ok","backends":{"postgres":{"state":"up"}}}
+
+
+
+=== TEST 11: a body that nobody wants is not the next request
+--- pipelined_requests eval
+["POST /healthz\nGET /healthz HTTP/1.1\r\nHost: body\r\n\r\n", 'GET /readyz']
+--- error_code eval
+[405, 200]
+--- response_body_like eval
+[qr/"status":405/, qr/"backends"/]

@@ -178,6 +178,14 @@ ngx_coco_health_method(ngx_http_request_t *r)
     ngx_int_t  rc;
     ngx_str_t  allow;
 
+    /* before any reply: what is left of a body would be the next request */
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         ngx_str_set(&allow, "GET, HEAD");
 
@@ -189,9 +197,7 @@ ngx_coco_health_method(ngx_http_request_t *r)
                                       "Use GET or HEAD here.");
     }
 
-    rc = ngx_http_discard_request_body(r);
-
-    return (rc == NGX_OK) ? NGX_DECLINED : rc;
+    return NGX_DECLINED;
 }
 
 

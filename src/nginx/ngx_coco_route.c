@@ -275,7 +275,10 @@ ngx_coco_route_body_read(ngx_http_request_t *r, ngx_coco_route_ctx_t *ctx)
 
 refused:
 
-    /* the reply has been queued; what the client still sends is dropped */
+    /* the reply has been queued; what the client still sends is dropped, and
+     * it must not be told to continue after that */
+
+    r->expect_tested = 1;
 
     discard = ngx_http_discard_request_body(r);
 
