@@ -176,6 +176,8 @@ ngx_coco_robot_cache_read(ngx_coco_robot_t *robot, coco_str_t text)
         return NGX_DECLINED;
     }
 
+    /* of a member that is not there only text is set */
+    ngx_memzero(m, sizeof(m));
     coco_message_members(&object, names, MEMBERS, m);
 
     hb->serial = robot->serial;
@@ -216,6 +218,7 @@ ngx_coco_robot_ephemeral_read(ngx_coco_robot_t *robot, coco_str_t text)
         return NGX_DECLINED;
     }
 
+    ngx_memzero(m, sizeof(m));
     coco_message_members(&object, names, MEMBERS, m);
 
     if (!m[RECEIVED].integer) {

@@ -27,6 +27,13 @@ robot('s210-low', details => heartbeat(percent => 14.9));
 robot('s210-broken', ts => $Now);
 redis('SET', 'robot.heartbeat.cache.s210-broken', '{"serial":', 'PX', $Coco::Window);
 redis('SET', 'robot.ephemeral.s210-broken', '[1]', 'PX', $Coco::Window);
+robot("s210-$_", ts => $Now) for qw(empty types);
+for my $copy ([empty => '{}'], [types => '{"id":1,"ts":"a","receivedAt":null,'
+    . '"operationState":2,"battery":[],"location":{}}'])
+{
+    redis('SET', "robot.$_.s210-$copy->[0]", $copy->[1], 'PX', $Coco::Window)
+        for qw(heartbeat.cache ephemeral);
+}
 robot('s210-list', ts => $Now);
 redis('LPUSH', 'robot.heartbeat.cache.s210-list', 1);
 sql("update coco.robot_operation set operation_state = 'GROUNDED',"
@@ -209,3 +216,15 @@ GET /robots/s210-redisdown
 [200, 404, 200, 200]
 --- response_body_like eval
 [qr/s210-copies/, qr/404/, qr/s210-well/, qr/s210-copies/]
+
+
+
+=== TEST 16: copies that lack members, or have others
+--- request eval
+['GET /robots/s210-empty', 'GET /robots/s210-types']
+--- error_code eval
+[200, 200]
+--- response_body_like eval
+[(qr/"telemetry":\{"source":"state".*"connectivity":\{"source":"state"/) x 2]
+--- error_log
+is not of its form
