@@ -430,6 +430,12 @@ ngx_coco_redis_greet(ngx_coco_redis_t *redis)
         || ngx_handle_write_event(c->write, 0) != NGX_OK)
     {
         ngx_coco_redis_lost(redis, 0, "cannot connect", "greeting not sent");
+        return;
+    }
+
+    if (c->read->ready) {
+        /* refused already: the event came while connecting, and was ignored */
+        ngx_post_event(c->read, &ngx_posted_events);
     }
 }
 
