@@ -21,6 +21,12 @@ def test_the_boundary_check_finds_planted_breaches():
     assert done.returncode == 0, done.stdout
 
 
+def test_directives_agree_with_docs_and_conf():
+    """The check plants its own faults first."""
+    done = run("scripts/check-directives")
+    assert done.returncode == 0, done.stderr
+
+
 def test_scripts_run_are_executable_and_parse():
     paths = ["coco", ".ci/run"] + [
         os.path.join("scripts", name)
