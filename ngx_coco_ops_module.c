@@ -751,22 +751,29 @@ ngx_coco_ops_list_encode(coco_json_out_t *out, const PGresult *result,
 static ngx_int_t
 ngx_coco_ops_patch_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 {
-    ngx_str_t     *params;
-    coco_error_t   err;
+    ngx_int_t     rc;
+    ngx_str_t    *params;
+    ngx_array_t   errors;
 
     params = ngx_pcalloc(r->pool, (NGX_COCO_WRITE_PARAMS + 2)
                                   * sizeof(ngx_str_t));
-    if (params == NULL) {
+    if (params == NULL
+        || ngx_array_init(&errors, r->pool, 4, sizeof(coco_error_t)) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     params[NGX_COCO_WRITE_PARAMS] = call->path[0];
 
-    if (ngx_coco_patch_read(r->pool, &call->body,
-                            &params[NGX_COCO_WRITE_PARAMS + 1], &err)
-        != NGX_OK)
-    {
-        return ngx_coco_reply_bad_field(r, &err);
+    rc = ngx_coco_patch_read(r->pool, &call->body,
+                             &params[NGX_COCO_WRITE_PARAMS + 1], &errors);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_coco_reply_bad_fields(r, errors.elts, errors.nelts);
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return ngx_coco_query_write(r, call, &ngx_coco_ops_patch, params);

@@ -13,34 +13,33 @@
 #define NGX_COCO_DEPLOYED_ID_MAX  64
 
 
-typedef int (*ngx_coco_patch_check_pt)(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
+/* NULL, or what the value must be. */
+typedef const char *(*ngx_coco_patch_check_pt)(const coco_json_value_t *value);
 
 typedef struct {
     coco_str_t                name;
     const char               *column;
-    ngx_coco_patch_check_pt   check;
+    ngx_coco_patch_check_pt   check;        /* NULL: a place */
 } ngx_coco_patch_member_t;
 
 
-static int ngx_coco_patch_flag(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
-static int ngx_coco_patch_state(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
-static int ngx_coco_patch_deployed(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
-static int ngx_coco_patch_place_type(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
-static int ngx_coco_patch_place_id(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
-static int ngx_coco_patch_latitude(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
-static int ngx_coco_patch_longitude(const coco_json_value_t *value,
-    const char *field, coco_error_t *err);
+static ngx_int_t ngx_coco_patch_member(const coco_json_value_t *value,
+    const ngx_coco_patch_member_t *member, const char *field,
+    ngx_array_t *errors);
+static ngx_int_t ngx_coco_patch_deployed(const coco_json_value_t *value,
+    const char *field, ngx_array_t *errors);
+static const char *ngx_coco_patch_flag(const coco_json_value_t *value);
+static const char *ngx_coco_patch_state(const coco_json_value_t *value);
+static const char *ngx_coco_patch_place_type(const coco_json_value_t *value);
+static const char *ngx_coco_patch_place_id(const coco_json_value_t *value);
+static const char *ngx_coco_patch_latitude(const coco_json_value_t *value);
+static const char *ngx_coco_patch_longitude(const coco_json_value_t *value);
 static const ngx_coco_patch_member_t *ngx_coco_patch_find(
     const ngx_coco_patch_member_t *members, coco_str_t name);
-static int ngx_coco_patch_unknown(coco_str_t name, const char *prefix,
-    coco_error_t *err);
+static ngx_int_t ngx_coco_patch_unknown(coco_str_t name, const char *prefix,
+    ngx_array_t *errors);
+static ngx_int_t ngx_coco_patch_bad(const char *field, const char *reason,
+    ngx_array_t *errors);
 
 
 static const ngx_coco_patch_member_t  ngx_coco_patch_members[] = {
@@ -53,7 +52,7 @@ static const ngx_coco_patch_member_t  ngx_coco_patch_members[] = {
     { coco_string("needsPickup"), "needs_pickup", ngx_coco_patch_flag },
     { coco_string("hasFood"), "has_food", ngx_coco_patch_flag },
     { coco_string("driveable"), "driveable", ngx_coco_patch_flag },
-    { coco_string("deployed"), "deployed", ngx_coco_patch_deployed },
+    { coco_string("deployed"), "deployed", NULL },
     { { NULL, 0 }, NULL, NULL }
 };
 
@@ -71,17 +70,20 @@ static const ngx_coco_patch_member_t  ngx_coco_patch_place[] = {
 
 ngx_int_t
 ngx_coco_patch_read(ngx_pool_t *pool, const ngx_str_t *body,
-    ngx_str_t *ret_changes, coco_error_t *err)
+    ngx_str_t *ret_changes, ngx_array_t *errors)
 {
     char                           *start;
     size_t                          pos, size;
+    ngx_int_t                       rc;
     coco_str_t                      name;
+    coco_error_t                    err;
     coco_json_out_t                 out;
     coco_json_value_t               object, value;
     const ngx_coco_patch_member_t  *member;
 
-    if (coco_message_read(&object, ngx_coco_str(*body), err) != COCO_OK) {
-        return NGX_ERROR;
+    if (coco_message_read(&object, ngx_coco_str(*body), &err) != COCO_OK) {
+        rc = ngx_coco_patch_bad(err.field, err.reason, errors);
+        return rc == NGX_OK ? NGX_DECLINED : rc;
     }
 
     /* a column's name is a byte longer than its member's */
@@ -91,7 +93,6 @@ ngx_coco_patch_read(ngx_pool_t *pool, const ngx_str_t *body,
     start = ngx_pnalloc(pool, size);
 
     if (start == NULL) {
-        ngx_memzero(err, sizeof(coco_error_t));
         return NGX_ERROR;
     }
 
@@ -104,27 +105,35 @@ ngx_coco_patch_read(ngx_pool_t *pool, const ngx_str_t *body,
         member = ngx_coco_patch_find(ngx_coco_patch_members, name);
 
         if (member == NULL) {
-            (void) ngx_coco_patch_unknown(name, "", err);
-            return NGX_ERROR;
+            rc = ngx_coco_patch_unknown(name, "", errors);
+
+        } else {
+            rc = ngx_coco_patch_member(&value, member, member->name.data,
+                                       errors);
+
+            coco_json_key(&out, member->column, ngx_strlen(member->column));
+            coco_json_json(&out, value.text);
         }
 
-        if (member->check(&value, member->name.data, err) != COCO_OK) {
+        if (rc != NGX_OK) {
             return NGX_ERROR;
         }
-
-        coco_json_key(&out, member->column, ngx_strlen(member->column));
-        coco_json_json(&out, value.text);
     }
 
     coco_json_object_close(&out);
 
-    if (out.len <= 2) {
-        (void) coco_error_set(err, "", "at least one member must be given");
+    if (pos == 0
+        && ngx_coco_patch_bad("", "at least one member must be given", errors)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
+    if (errors->nelts) {
+        return NGX_DECLINED;
+    }
+
     if (!coco_json_out_ok(&out)) {
-        ngx_memzero(err, sizeof(coco_error_t));
         return NGX_ERROR;
     }
 
@@ -135,53 +144,41 @@ ngx_coco_patch_read(ngx_pool_t *pool, const ngx_str_t *body,
 }
 
 
-static int
-ngx_coco_patch_flag(const coco_json_value_t *value, const char *field,
-    coco_error_t *err)
+static ngx_int_t
+ngx_coco_patch_member(const coco_json_value_t *value,
+    const ngx_coco_patch_member_t *member, const char *field,
+    ngx_array_t *errors)
 {
-    if (value->type == COCO_JSON_TRUE || value->type == COCO_JSON_FALSE
-        || value->type == COCO_JSON_NULL)
-    {
-        return COCO_OK;
+    const char  *reason;
+
+    if (member->check == NULL) {
+        return ngx_coco_patch_deployed(value, field, errors);
     }
 
-    return coco_error_set(err, field, "must be true, false, or null to clear "
-                          "it");
+    reason = member->check(value);
+
+    return reason ? ngx_coco_patch_bad(field, reason, errors) : NGX_OK;
 }
 
 
-static int
-ngx_coco_patch_state(const coco_json_value_t *value, const char *field,
-    coco_error_t *err)
-{
-    if (value->type == COCO_JSON_STRING
-        && coco_state_parse(value->string) != COCO_STATE_NONE)
-    {
-        return COCO_OK;
-    }
-
-    return coco_error_set(err, field, "must be one of GROUNDED, ON_TRIP, "
-                          "PARKED, OFF_DUTY, DEPLOYED");
-}
-
-
-static int
+static ngx_int_t
 ngx_coco_patch_deployed(const coco_json_value_t *value, const char *field,
-    coco_error_t *err)
+    ngx_array_t *errors)
 {
     size_t                          pos;
+    ngx_int_t                       rc;
     coco_str_t                      name;
     ngx_uint_t                      seen;
     coco_json_value_t               v;
     const ngx_coco_patch_member_t  *member;
 
     if (value->type == COCO_JSON_NULL) {
-        return COCO_OK;
+        return NGX_OK;
     }
 
     if (value->type != COCO_JSON_OBJECT) {
-        return coco_error_set(err, field, "must be null or an object of "
-                              "type, id, latitude and longitude");
+        return ngx_coco_patch_bad(field, "must be null or an object of type, "
+                                  "id, latitude and longitude", errors);
     }
 
     pos = 0;
@@ -191,82 +188,85 @@ ngx_coco_patch_deployed(const coco_json_value_t *value, const char *field,
         member = ngx_coco_patch_find(ngx_coco_patch_place, name);
 
         if (member == NULL) {
-            return ngx_coco_patch_unknown(name, "deployed.", err);
+            rc = ngx_coco_patch_unknown(name, "deployed.", errors);
+
+        } else {
+            rc = ngx_coco_patch_member(&v, member, member->column, errors);
+            seen |= 1 << (member - ngx_coco_patch_place);
         }
 
-        if (member->check(&v, member->column, err) != COCO_OK) {
-            return COCO_ERROR;
+        if (rc != NGX_OK) {
+            return rc;
         }
-
-        seen |= 1 << (member - ngx_coco_patch_place);
     }
 
     for (member = ngx_coco_patch_place; member->column; member++) {
-        if (!(seen & (1 << (member - ngx_coco_patch_place)))) {
-            return coco_error_set(err, member->column, "is missing");
+        if (!(seen & (1 << (member - ngx_coco_patch_place)))
+            && ngx_coco_patch_bad(member->column, "is missing", errors)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
         }
     }
 
-    return COCO_OK;
+    return NGX_OK;
 }
 
 
-static int
-ngx_coco_patch_place_type(const coco_json_value_t *value, const char *field,
-    coco_error_t *err)
+static const char *
+ngx_coco_patch_flag(const coco_json_value_t *value)
 {
-    if (value->type == COCO_JSON_STRING
-        && (coco_str_equal(value->string, coco_string("PARKING_LOT"))
-            || coco_str_equal(value->string, coco_string("MRO"))
-            || coco_str_equal(value->string, coco_string("POD"))))
-    {
-        return COCO_OK;
-    }
-
-    return coco_error_set(err, field, "must be PARKING_LOT, MRO or POD");
+    return value->type == COCO_JSON_TRUE || value->type == COCO_JSON_FALSE
+           || value->type == COCO_JSON_NULL
+           ? NULL : "must be true, false, or null to clear it";
 }
 
 
-static int
-ngx_coco_patch_place_id(const coco_json_value_t *value, const char *field,
-    coco_error_t *err)
+static const char *
+ngx_coco_patch_state(const coco_json_value_t *value)
 {
-    if (value->type == COCO_JSON_STRING && value->string.len > 0
-        && value->string.len <= NGX_COCO_DEPLOYED_ID_MAX)
-    {
-        return COCO_OK;
-    }
-
-    return coco_error_set(err, field, "must be a string of 1 to %d bytes",
-                          NGX_COCO_DEPLOYED_ID_MAX);
+    return value->type == COCO_JSON_STRING
+           && coco_state_parse(value->string) != COCO_STATE_NONE
+           ? NULL : "must be one of GROUNDED, ON_TRIP, PARKED, OFF_DUTY, "
+                    "DEPLOYED";
 }
 
 
-static int
-ngx_coco_patch_latitude(const coco_json_value_t *value, const char *field,
-    coco_error_t *err)
+static const char *
+ngx_coco_patch_place_type(const coco_json_value_t *value)
 {
-    if (value->type == COCO_JSON_NUMBER
-        && value->number >= -90 && value->number <= 90)
-    {
-        return COCO_OK;
-    }
-
-    return coco_error_set(err, field, "must be a number from -90 to 90");
+    return value->type == COCO_JSON_STRING
+           && (coco_str_equal(value->string, coco_string("PARKING_LOT"))
+               || coco_str_equal(value->string, coco_string("MRO"))
+               || coco_str_equal(value->string, coco_string("POD")))
+           ? NULL : "must be PARKING_LOT, MRO or POD";
 }
 
 
-static int
-ngx_coco_patch_longitude(const coco_json_value_t *value, const char *field,
-    coco_error_t *err)
+static const char *
+ngx_coco_patch_place_id(const coco_json_value_t *value)
 {
-    if (value->type == COCO_JSON_NUMBER
-        && value->number >= -180 && value->number <= 180)
-    {
-        return COCO_OK;
-    }
+    return value->type == COCO_JSON_STRING && value->string.len > 0
+           && value->string.len <= NGX_COCO_DEPLOYED_ID_MAX
+           ? NULL : "must be a string of 1 to 64 bytes";
+}
 
-    return coco_error_set(err, field, "must be a number from -180 to 180");
+
+static const char *
+ngx_coco_patch_latitude(const coco_json_value_t *value)
+{
+    return value->type == COCO_JSON_NUMBER
+           && value->number >= -90 && value->number <= 90
+           ? NULL : "must be a number from -90 to 90";
+}
+
+
+static const char *
+ngx_coco_patch_longitude(const coco_json_value_t *value)
+{
+    return value->type == COCO_JSON_NUMBER
+           && value->number >= -180 && value->number <= 180
+           ? NULL : "must be a number from -180 to 180";
 }
 
 
@@ -298,13 +298,30 @@ ngx_coco_patch_find(const ngx_coco_patch_member_t *members, coco_str_t name)
 
 /* name is shown as it stands in the text, escapes included. */
 
-static int
-ngx_coco_patch_unknown(coco_str_t name, const char *prefix, coco_error_t *err)
+static ngx_int_t
+ngx_coco_patch_unknown(coco_str_t name, const char *prefix,
+    ngx_array_t *errors)
 {
-    char  field[sizeof(err->field)];
+    char  field[sizeof(((coco_error_t *) 0)->field)];
 
     snprintf(field, sizeof(field), "%s%.*s", prefix, (int) name.len,
              name.data);
 
-    return coco_error_set(err, field, "is not known, or cannot be set");
+    return ngx_coco_patch_bad(field, "is not known, or cannot be set", errors);
+}
+
+
+static ngx_int_t
+ngx_coco_patch_bad(const char *field, const char *reason, ngx_array_t *errors)
+{
+    coco_error_t  *err;
+
+    err = ngx_array_push(errors);
+    if (err == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) coco_error_set(err, field, "%s", reason);
+
+    return NGX_OK;
 }

@@ -91,7 +91,7 @@ main::page(0, 3, 2, 1, 0)
 "POST /dead-letters/$::Id[0]/replay"
 --- error_code: 202
 --- response_body_like eval
-qr/^\{"id": "$::Id[0]", "replayedAt": \d{13}\}$/
+qr/^\{"id":"$::Id[0]","replayedAt":\d{13}\}$/
 
 
 
@@ -142,7 +142,7 @@ qr/"$::Id[0]".*"replayedAt":\d{13},"replayOutcome":(null|"REFUSED")\}/
 --- error_code eval
 [202, 202]
 --- response_body_like eval
-[(qr/^\{"id": "$::Id[2]", "replayedAt": \d{13}\}$/) x 2]
+[(qr/^\{"id":"$::Id[2]","replayedAt":\d{13}\}$/) x 2]
 
 
 

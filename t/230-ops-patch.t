@@ -16,6 +16,10 @@ sql("delete from coco.fleet_robot where serial like 's230-%';"
     . "delete from coco.robot_state_history where robot_serial like 's230-%'");
 robot("s230-$_", ts => $Now, copies => 1) for qw(a b c same idem race);
 
+# changed an hour from now, by another clock
+our $Ahead = $Now + 3600_000;
+robot('s230-ahead', ts => $Ahead, received => $Now);
+
 sub patches {
     my (@bodies) = @_;
     return map { "PATCH /robots/s230-b\n$_" } @bodies;
@@ -95,7 +99,7 @@ __DATA__
 --- response_headers
 Content-Type: application/json
 --- response_body_like eval
-qr/^(?=.*"serial": "s230-a")(?=.*"operationState": "PARKED")(?=.*"needsPickup": true)(?=.*"hasFood": false)(?=.*"deployed": \{"id": "p1", "type": "POD", "latitude": 1.5, "longitude": -2\})(?=.*"driveable": null)/
+qr/^\{"serial":"s230-a","operationState":"PARKED","business":\{"needsMovement":null,"undergoingMaintenance":null,"needsMaintenance":null,"needsPickup":true,"hasFood":false,"driveable":null,"deployed":\{"id": "p1", "type": "POD", "latitude": 1.5, "longitude": -2\},"changedAt":\d{13}\}\}$/
 
 
 
@@ -113,7 +117,7 @@ qr/"operationState":"PARKED".*"needsPickup":true,"hasFood":false.*"deployed":\{"
 PATCH /robots/s230-a
 { "operationState" : "GROUNDED", "needsPickup" : null, "deployed" : null, "needsMaintenance": true, "driv\u0065able": true }
 --- response_body_like eval
-qr/^(?=.*"operationState": "GROUNDED")(?=.*"needsPickup": null)(?=.*"deployed": null)(?=.*"driveable": true)/
+qr/^(?=.*"operationState":"GROUNDED")(?=.*"needsPickup":null)(?=.*"deployed":null)(?=.*"driveable":true)/
 
 
 
@@ -136,7 +140,7 @@ qr/^(?=.*"operationState": "GROUNDED")(?=.*"needsPickup": null)(?=.*"deployed": 
 --- error_code eval
 [200, 200]
 --- response_body_like eval
-[(qr/"hasFood": true/) x 2]
+[(qr/"hasFood":true/) x 2]
 
 
 
@@ -186,7 +190,7 @@ Coco::http_config(client_body_buffer_size => '1k')
  =~ s/(?<!\r)\n/\r\n/gr . "Transfer-Encoding: chunked\r\n\r\n4\r\n{\"ha\r\n",
  "e\r\nsFood\" : true}\r\n0\r\n\r\n"]
 --- raw_request_middle_delay: 0.05
---- response_body_like: "hasFood": true
+--- response_body_like: "hasFood":true
 
 
 
@@ -232,7 +236,7 @@ my $key = "$::Json\nIdempotency-Key: s230-$::Now";
 --- error_code eval
 [200, 200, 200, 422, 200]
 --- response_body_like eval
-[qr/"hasFood": true/, qr/"hasFood": false/, qr/"hasFood": true/,
+[qr/"hasFood":true/, qr/"hasFood":false/, qr/"hasFood":true/,
  qr/"status":422/, qr/"hasFood":false/]
 
 
@@ -251,7 +255,7 @@ my $key = "\nContent-Type: application/json\nIdempotency-Key: k230-$::Now";
 --- error_code eval
 [200, 200, 200, 404, 404]
 --- response_body_like eval
-[qr/"hasFood": true/, qr/"hasFood": false/, qr/"hasFood": null/, qr/404/,
+[qr/"hasFood":true/, qr/"hasFood":false/, qr/"hasFood":null/, qr/404/,
  qr/404/]
 
 
@@ -274,7 +278,7 @@ my $key = "\nContent-Type: application/json\nIdempotency-Key: k230-$::Now";
 --- request
 PATCH /robots/s230-race
 {"hasFood":true}
---- response_body_like: "hasFood": true
+--- response_body_like: "hasFood":true
 
 
 
@@ -287,3 +291,39 @@ PATCH /robots/s230-race
 --- error_code: 503
 --- response_headers
 Retry-After: 1
+
+
+
+=== TEST 18: of several bad members each is named
+--- more_headers eval: $::Json
+--- request
+PATCH /robots/s230-b
+{"hasFood":1,"colour":2,"driveable":true,"operationState":"FLYING","deployed":{"type":"MOON","x":1,"id":"a","latitude":91}}
+--- error_code: 400
+--- response_body_like eval
+qr/"errors":\[\{"field":"hasFood",[^}]*\},\{"field":"colour",[^}]*\},\{"field":"operationState",[^}]*\},\{"field":"deployed.type",[^}]*\},\{"field":"deployed.x",[^}]*\},\{"field":"deployed.latitude",[^}]*\},\{"field":"deployed.longitude",[^}]*\}\]/
+
+
+
+=== TEST 19: a change is later than the one before it, whatever the clock
+--- more_headers eval
+[($::Json) x 2]
+--- request eval
+[map { "PATCH /robots/s230-ahead\n{\"hasFood\":$_}" } 'true', 'false']
+--- error_code eval
+[200, 200]
+--- response_body_like eval
+[map { my $at = $::Ahead + $_; qr/"changedAt":$at\}/ } 1, 2]
+
+
+
+=== TEST 20: a refused body is not asked for, and is no request
+--- more_headers
+Content-Type: application/json
+Expect: 100-continue
+--- pipelined_requests eval
+[("PATCH /robots/s230-b\nGET / HTTP/1.0\r\n\r\n") x 3]
+--- error_code eval
+[401, 401, 401]
+--- response_body_like eval
+[(qr/"status":401/) x 3]

@@ -1,10 +1,12 @@
 -- What the HTTP modules ask of the database in one statement.
 
 
--- Milliseconds since the epoch, as all times on the wire are.
+-- Milliseconds since the epoch, as all times on the wire are.  '-infinity',
+-- which says that something never was, is null.
 create function coco.to_ms(at timestamptz)
 returns bigint language sql immutable parallel safe as $$
-    select (extract(epoch from at) * 1000)::bigint
+    select case when isfinite(at)
+                then (extract(epoch from at) * 1000)::bigint end
 $$;
 
 
@@ -168,17 +170,31 @@ begin
     new := jsonb_populate_record(old, p_changes);
 
     if new is distinct from old then
-        new.changed_at := date_trunc('milliseconds', clock_timestamp());
+        -- ascends for each robot, whatever the clocks say
+        new.changed_at := greatest(
+            date_trunc('milliseconds', clock_timestamp()),
+            old.changed_at + interval '1 millisecond');
         perform coco.robot_operation_set(old, new);
     end if;
 
     status := 200;
-    response := jsonb_build_object(
-        'serial', p_serial,
-        'operationState', new.operation_state,
-        'business', coco.business_state(new) - 'operationState'
-                    || jsonb_build_object('changedAt',
-                                          coco.to_ms(new.changed_at)));
+
+    -- a row's JSON is as compact and ordered as that of GET
+    select row_to_json(reply)::text into response
+      from (select p_serial as serial,
+                   new.operation_state as "operationState",
+                   (select row_to_json(business)
+                      from (select new.needs_movement as "needsMovement",
+                                   new.undergoing_maintenance
+                                       as "undergoingMaintenance",
+                                   new.needs_maintenance as "needsMaintenance",
+                                   new.needs_pickup as "needsPickup",
+                                   new.has_food as "hasFood",
+                                   new.driveable as driveable,
+                                   new.deployed as deployed,
+                                   coco.to_ms(new.changed_at) as "changedAt")
+                           business) as business) reply;
+
     perform coco.idempotency_finish(p_caller, p_route, p_key, status,
                                     response);
 end $$;
@@ -267,8 +283,9 @@ begin
     if found then
         perform pg_notify('coco_replay', p_id::text);
         status := 202;
-        response := jsonb_build_object('id', p_id,
-                                       'replayedAt', coco.to_ms(asked_at));
+        select row_to_json(reply)::text into response
+          from (select p_id as id,
+                       coco.to_ms(asked_at) as "replayedAt") reply;
     else
         status := 404;
         response := 'No dead letter has this id.';

@@ -101,19 +101,35 @@ ngx_coco_reply_problem_fields(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t
 ngx_coco_reply_bad_field(ngx_http_request_t *r, const coco_error_t *err)
 {
-    ngx_coco_field_error_t  error;
-
     if (err->reason[0] == '\0') {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    error.field = err->field[0] != '\0' ? err->field : "body";
-    error.detail = err->reason;
+    return ngx_coco_reply_bad_fields(r, err, 1);
+}
+
+
+ngx_int_t
+ngx_coco_reply_bad_fields(ngx_http_request_t *r, const coco_error_t *errors,
+    ngx_uint_t nerrors)
+{
+    ngx_uint_t               i;
+    ngx_coco_field_error_t  *fields;
+
+    fields = ngx_palloc(r->pool, nerrors * sizeof(ngx_coco_field_error_t));
+    if (fields == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    for (i = 0; i < nerrors; i++) {
+        fields[i].field = errors[i].field[0] ? errors[i].field : "body";
+        fields[i].detail = errors[i].reason;
+    }
 
     return ngx_coco_reply_problem_fields(r, NGX_HTTP_BAD_REQUEST,
                                          "The request is not valid; "
                                          "errors names what to correct.",
-                                         &error, 1);
+                                         fields, nerrors);
 }
 
 
@@ -202,6 +218,7 @@ ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     b->memory = body->len != 0;
     b->last_buf = (r == r->main);
     b->last_in_chain = 1;
+    b->sync = !b->last_buf && !b->memory;    /* a subrequest's, and empty */
 
     out.buf = b;
     out.next = NULL;

@@ -38,6 +38,10 @@ ngx_int_t ngx_coco_reply_problem_fields(ngx_http_request_t *r,
 ngx_int_t ngx_coco_reply_bad_field(ngx_http_request_t *r,
     const coco_error_t *err);
 
+/* The same for several, whose reasons are not empty. */
+ngx_int_t ngx_coco_reply_bad_fields(ngx_http_request_t *r,
+    const coco_error_t *errors, ngx_uint_t nerrors);
+
 /* 503 with Retry-After; names the backend and how it failed. */
 ngx_int_t ngx_coco_reply_unavailable(ngx_http_request_t *r,
     const char *backend, ngx_coco_outcome_e outcome);
