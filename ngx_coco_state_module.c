@@ -308,6 +308,8 @@ ngx_coco_state_history_encode(coco_json_out_t *out, const PGresult *result,
     coco_json_string(out, ngx_coco_str(call->path[0]));
     coco_json_name(out, "date");
     ngx_coco_state_put_ms(out, result, row, 1);
+    coco_json_name(out, "ts");
+    ngx_coco_state_put_ms(out, result, row, 1);
     coco_json_name(out, "receivedAt");
     ngx_coco_state_put_ms(out, result, row, 2);
     coco_json_name(out, "state");

@@ -30,7 +30,7 @@ for my $i (0 .. 6) {
 sub item {
     my ($i) = @_;
     return qq({"id":"$Id[$i]","serial":"s120-a","date":$Date[$i],)
-        . qq("receivedAt":) . ($Date[$i] + 5)
+        . qq("ts":$Date[$i],"receivedAt":) . ($Date[$i] + 5)
         . qq(,"state":"PARKED","details":{"n": $i}});
 }
 
