@@ -384,6 +384,7 @@ ngx_coco_auth_verify(ngx_http_request_t *r, ngx_coco_auth_t *auth,
 static ngx_int_t
 ngx_coco_auth_decode(ngx_coco_auth_t *auth, char *token, jwt_t **ret)
 {
+    char                 *crit;
     jwt_t                *head;
     ngx_int_t             rc;
     ngx_uint_t            i;
@@ -391,6 +392,16 @@ ngx_coco_auth_decode(ngx_coco_auth_t *auth, char *token, jwt_t **ret)
     ngx_coco_auth_key_t  *key;
 
     if (jwt_decode(&head, token, NULL, 0) != 0) {
+        return NGX_DECLINED;
+    }
+
+    /* RFC 7515, section 4.1.11: what must be understood, and here is not */
+
+    crit = jwt_get_headers_json(head, "crit");
+
+    if (crit) {
+        free(crit);
+        jwt_free(head);
         return NGX_DECLINED;
     }
 
