@@ -327,3 +327,20 @@ Expect: 100-continue
 [401, 401, 401]
 --- response_body_like eval
 [(qr/"status":401/) x 3]
+
+
+
+=== TEST 21: a caller of any length
+--- http_config eval
+Coco::http_config(large_client_header_buffers => '4 16k')
+--- more_headers eval
+my $key = "\nContent-Type: application/json\nIdempotency-Key: k230-$::Now";
+srand 21;
+my $long = CORE::join '', map { chr 97 + rand 26 } 1 .. 5000;
+[(Coco::bearer(sub => $long) . $key) x 2, Coco::bearer(sub => "${long}x") . $key]
+--- request eval
+[map { "PATCH /robots/s230-c\n{\"hasFood\":$_}" } 'true', 'true', 'false']
+--- error_code eval
+[200, 200, 200]
+--- response_body_like eval
+[qr/"hasFood":true/, qr/"hasFood":true/, qr/"hasFood":false/]

@@ -23,6 +23,8 @@
 #define NGX_COCO_AUTH_SECRET_MIN 32       /* RFC 7518, section 3.2 */
 #define NGX_COCO_AUTH_TOKEN_MAX  8192     /* libjwt decodes on the stack */
 #define NGX_COCO_AUTH_NBF_LEEWAY 5        /* seconds, for clocks apart */
+#define NGX_COCO_AUTH_SUBJECT_MAX 255     /* beyond, its digest stands for it:
+                                             callers are keys of an index */
 #define NGX_COCO_AUTH_EXP_MAX    253402300799.0     /* the year 9999 ends */
 
 #define NGX_COCO_AUTH_SETS       256
@@ -132,6 +134,11 @@ ngx_coco_auth_check(ngx_http_request_t *r, const ngx_str_t *scope,
     if (!ngx_coco_auth_scope_has(&claims.scope, scope)) {
         *ret_rc = ngx_coco_auth_forbid(r, scope);
         return NGX_DECLINED;
+    }
+
+    if (claims.subject.len > NGX_COCO_AUTH_SUBJECT_MAX) {
+        SHA256(claims.subject.data, claims.subject.len, digest);
+        claims.subject.len = 0;
     }
 
     /* the entry may be another's before the request has ended */

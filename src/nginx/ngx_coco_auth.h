@@ -10,8 +10,8 @@
 
 typedef struct ngx_coco_auth_s  ngx_coco_auth_t;
 
-/* subject is "sub", and for a token without one a digest of the token: the
- * caller that an Idempotency-Key belongs to. */
+/* subject is "sub", a digest of it when it is long, and for a token without
+ * one a digest of the token: the caller that an Idempotency-Key belongs to. */
 typedef struct {
     ngx_str_t  subject;
 } ngx_coco_caller_t;
