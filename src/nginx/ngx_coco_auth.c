@@ -541,7 +541,7 @@ ngx_coco_auth_copy(ngx_pool_t *pool, json_t *json, ngx_str_t *ret)
 {
     ngx_str_t  value;
 
-    ngx_str_null(ret);
+    ngx_str_set(ret, "");
 
     if (!json_is_string(json) || json_string_length(json) == 0) {
         return NGX_OK;
