@@ -24,7 +24,7 @@ typedef ngx_int_t (*ngx_coco_route_handler_pt)(ngx_http_request_t *r,
     ngx_coco_call_t *call);
 
 typedef struct {
-    ngx_uint_t                 methods;     /* NGX_HTTP_GET (HEAD goes along) … */
+    ngx_uint_t                 methods;     /* NGX_HTTP_GET (HEAD goes along) */
     ngx_str_t                  path;        /* "/state/{serial}/history" */
     ngx_str_t                  scope;
     size_t                     body_max;    /* 0: a body is dropped; else
