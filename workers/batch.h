@@ -40,4 +40,9 @@ void coco_writer_destroy(coco_writer_t *w);
  * takes; COCO_ERROR only when the stop was set before. */
 int coco_writer_commit(coco_writer_t *w, const coco_batch_t *b);
 
+/* Removes old copies from Redis, when that is due: at the time that
+ * coco_writer_due says (monotonic us; INT64_MAX: there are none). */
+int64_t coco_writer_due(const coco_writer_t *w);
+void coco_writer_settle(coco_writer_t *w);
+
 #endif /* COCO_BATCH_H */

@@ -12,13 +12,14 @@ typedef enum { COCO_COPY_ROBOT_STATE, COCO_COPY_EPHEMERAL } coco_copy_e;
 
 static coco_str_t coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g,
     coco_copy_e which);
-static void coco_batch_invalidate(coco_writer_t *w);
+static void coco_batch_owe(coco_writer_t *w);
+static int coco_batch_invalidate(coco_writer_t *w);
 
 
 void
 coco_batch_redis(coco_writer_t *w)
 {
-    bool           any = false;
+    bool           any = false, told;
     int64_t        now, ttl;
     coco_str_t     state, ephemeral;
     coco_group_t  *g;
@@ -27,7 +28,13 @@ coco_batch_redis(coco_writer_t *w)
         any |= w->groups[i].current;
     }
 
-    if (!any || !coco_redis_open(w->redis)) {
+    if (!any) {
+        coco_writer_settle(w);
+        return;
+    }
+
+    if (!coco_redis_open(w->redis)) {
+        coco_batch_owe(w);
         return;
     }
 
@@ -52,15 +59,32 @@ coco_batch_redis(coco_writer_t *w)
         if (state.data != NULL && ephemeral.data != NULL) {
             coco_redis_robot(w->redis, g->serial, &g->state.order, state,
                              ephemeral, ttl);
+
+        } else {
+            coco_redis_owe(w->redis, g->serial);
         }
     }
 
-    coco_batch_invalidate(w);
-    coco_redis_flush(w->redis);
+    told = coco_batch_invalidate(w) == COCO_OK;
+
+    if (!coco_redis_flush(w->redis) || !told) {
+        coco_batch_owe(w);
+    }
 }
 
 
-/* data NULL without memory: the copy is left out, as if Redis had lost it. */
+static void
+coco_batch_owe(coco_writer_t *w)
+{
+    for (size_t i = 0; i < w->group_count; i++) {
+        if (w->groups[i].current) {
+            coco_redis_owe(w->redis, w->groups[i].serial);
+        }
+    }
+}
+
+
+/* data NULL without memory: the copy is left out, and owed. */
 static coco_str_t
 coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g, coco_copy_e which)
 {
@@ -97,7 +121,8 @@ coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g, coco_copy_e which)
 }
 
 
-static void
+/* COCO_ERROR: no memory. */
+static int
 coco_batch_invalidate(coco_writer_t *w)
 {
     char             *p;
@@ -110,7 +135,7 @@ coco_batch_invalidate(coco_writer_t *w)
 
     p = coco_arena_alloc(&w->arena, size);
     if (p == NULL) {
-        return;
+        return COCO_ERROR;
     }
 
     coco_json_out_init(&out, p, size);
@@ -127,4 +152,6 @@ coco_batch_invalidate(coco_writer_t *w)
     coco_json_array_close(&out);
     coco_json_object_close(&out);
     coco_redis_invalidate(w->redis, (coco_str_t) { p, out.len });
+
+    return COCO_OK;
 }

@@ -137,6 +137,22 @@ coco_writer_commit(coco_writer_t *w, const coco_batch_t *b)
 }
 
 
+int64_t
+coco_writer_due(const coco_writer_t *w)
+{
+    return coco_redis_due(w->redis);
+}
+
+
+void
+coco_writer_settle(coco_writer_t *w)
+{
+    if (coco_clock_monotonic_us() >= coco_redis_due(w->redis)) {
+        coco_redis_open(w->redis);
+    }
+}
+
+
 /* Halves what Postgres refuses, until the message at fault is alone. */
 static int
 coco_writer_part(coco_writer_t *w, coco_item_t *items, size_t count)

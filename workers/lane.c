@@ -47,6 +47,7 @@ static int coco_shard_init(coco_lane_t *lane, coco_shard_t *shard);
 static void coco_shard_free(coco_shard_t *shard);
 static void *coco_shard_thread(void *arg);
 static bool coco_shard_take(coco_shard_t *shard);
+static void coco_shard_idle(coco_shard_t *shard);
 static void coco_shard_done(coco_shard_t *shard);
 static coco_shard_t *coco_lane_shard(coco_lane_t *lane, coco_str_t serial);
 
@@ -292,7 +293,7 @@ coco_shard_take(coco_shard_t *shard)
         }
 
         if (b->count == 0 && !shard->full) {
-            pthread_cond_wait(&shard->work, &shard->mutex);
+            coco_shard_idle(shard);
             continue;
         }
 
@@ -319,6 +320,34 @@ coco_shard_take(coco_shard_t *shard)
     pthread_mutex_unlock(&shard->mutex);
 
     return !stopped;
+}
+
+
+/*
+ * Waits for a change of the filling batch, with the shard's mutex; without it
+ * while the writer talks to Redis, so that messages still come in. Only this
+ * thread uses the writer.
+ */
+static void
+coco_shard_idle(coco_shard_t *shard)
+{
+    int64_t          due;
+    struct timespec  deadline;
+
+    due = coco_writer_due(shard->writer);
+
+    if (due == INT64_MAX) {
+        pthread_cond_wait(&shard->work, &shard->mutex);
+
+    } else if (due > coco_clock_monotonic_us()) {
+        deadline = coco_cond_deadline(due);
+        pthread_cond_timedwait(&shard->work, &shard->mutex, &deadline);
+
+    } else {
+        pthread_mutex_unlock(&shard->mutex);
+        coco_writer_settle(shard->writer);
+        pthread_mutex_lock(&shard->mutex);
+    }
 }
 
 

@@ -83,6 +83,8 @@ static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
         "Shards connected to Postgres." },
     [COCO_G_REDIS_CONNECTED] = { "coco_redis_connected",
         "Shards connected to Redis." },
+    [COCO_G_REDIS_OWED] = { "coco_redis_owed",
+        "Robots whose old copies in Redis wait to be removed." },
 };
 
 static const coco_metrics_histogram_t

@@ -33,6 +33,7 @@ typedef enum {
     COCO_G_MQTT_CONNECTED,      /* coco_mqtt_connected{lane} */
     COCO_G_POSTGRES_CONNECTED,  /* coco_postgres_connected{lane} shards up */
     COCO_G_REDIS_CONNECTED,     /* coco_redis_connected{lane} shards up */
+    COCO_G_REDIS_OWED,          /* coco_redis_owed{lane} robots */
     COCO_M_GAUGES
 } coco_gauge_e;
 

@@ -1,6 +1,7 @@
 /*
  * The Redis connection of a thread: the newest-wins script, invalidations,
- * reconnecting by time. Must never hold up a batch.
+ * reconnecting by time, removing copies that were not kept up. Must never
+ * hold up a batch.
  */
 
 #include <hiredis/hiredis.h>
@@ -11,12 +12,37 @@
 
 #include "log.h"
 #include "metrics.h"
+#include "owed.h"
 #include "redis.h"
 
 #define COCO_REDIS_CONNECT_MS  200
 #define COCO_REDIS_REPLY_MS    500
 #define COCO_REDIS_SHA_LEN     40
 #define COCO_REDIS_KEEP        (4 << 20)
+#define COCO_REDIS_PIECE       1000        /* commands; keys of a scan */
+#define COCO_REDIS_SCAN_US     100000      /* at a time */
+#define COCO_REDIS_PREFIXES    2
+
+typedef enum {
+    COCO_REDIS_DONE = 0,
+    COCO_REDIS_MORE,               /* time is up, the rest is for later */
+    COCO_REDIS_NOSCRIPT,
+    COCO_REDIS_REFUSED,            /* by a sound connection */
+    COCO_REDIS_LOST                /* closed */
+} coco_redis_result_e;
+
+/* Through all copies, to remove them. */
+typedef struct {
+    bool       active;
+    unsigned   prefix;             /* COCO_REDIS_PREFIXES: at the end */
+    char       cursor[24];
+} coco_redis_scan_t;
+
+/* As the server sees a connection. */
+typedef struct {
+    char       id[24];             /* "": unknown */
+    char       address[128];
+} coco_redis_client_t;
 
 struct coco_redis_s {
     redisContext    *context;      /* NULL: not connected */
@@ -27,8 +53,13 @@ struct coco_redis_s {
     int              gauge_lane;
 
     coco_backoff_t   backoff;
-    int64_t          retry_at;     /* monotonic us */
+    int64_t          retry_at;     /* monotonic us; to connect or settle */
     char             sha[COCO_REDIS_SHA_LEN + 1];
+    coco_redis_client_t  self;     /* the last that was connected */
+
+    coco_owed_t        owed;
+    coco_redis_scan_t  scan;       /* active: all is owed, too */
+    int64_t            shown;      /* our part of the gauge */
 
     /* commands, in the wire's form, so that they can be sent twice */
     char            *data;
@@ -41,11 +72,31 @@ struct coco_redis_s {
 static bool coco_redis_ended(const coco_redis_t *redis);
 static int coco_redis_connect(coco_redis_t *redis);
 static int coco_redis_script_load(coco_redis_t *redis);
-static int coco_redis_exchange(coco_redis_t *redis, bool *ret_noscript);
+static int coco_redis_supersede(coco_redis_t *redis);
+static coco_redis_result_e coco_redis_settle(coco_redis_t *redis);
+static coco_redis_result_e coco_redis_repay(coco_redis_t *redis);
+static coco_redis_result_e coco_redis_scan(coco_redis_t *redis);
+static coco_redis_result_e coco_redis_scan_page(coco_redis_t *redis);
+static coco_redis_result_e coco_redis_unlink_owed(coco_redis_t *redis);
+static coco_redis_result_e coco_redis_run(coco_redis_t *redis);
+static coco_redis_result_e coco_redis_exchange(coco_redis_t *redis);
+static void coco_redis_refused(coco_redis_t *redis, unsigned commands,
+    const char *first);
+static void coco_redis_later(coco_redis_t *redis);
+static bool coco_redis_owes(const coco_redis_t *redis);
+static void coco_redis_show(coco_redis_t *redis);
 static void coco_redis_close(coco_redis_t *redis, const char *error);
 static void coco_redis_clear(coco_redis_t *redis);
 static void coco_redis_put(coco_redis_t *redis, const char *data, size_t len);
 static void coco_redis_arg(coco_redis_t *redis, const char *data, size_t len);
+static void coco_redis_key(coco_redis_t *redis, coco_str_t prefix,
+    coco_str_t serial);
+
+/* Of the two copies of a robot. */
+static const coco_str_t  coco_redis_prefixes[COCO_REDIS_PREFIXES] = {
+    coco_string("robot.heartbeat.cache."),
+    coco_string("robot.ephemeral."),
+};
 
 /*
  * Order and id stand at the head of the values (coco_robot_state_encode,
@@ -100,6 +151,8 @@ coco_redis_destroy(coco_redis_t *redis)
     }
 
     coco_redis_close(redis, NULL);
+    coco_metrics_shift(COCO_G_REDIS_OWED, redis->gauge_lane, -redis->shown);
+    coco_owed_clear(&redis->owed);
     free(redis->data);
     free(redis);
 }
@@ -108,30 +161,43 @@ coco_redis_destroy(coco_redis_t *redis)
 bool
 coco_redis_open(coco_redis_t *redis)
 {
-    int64_t  now;
-
-    if (redis->context != NULL) {
-        if (!coco_redis_ended(redis)) {
-            return true;
-        }
-
+    if (redis->context != NULL && coco_redis_ended(redis)) {
         coco_redis_close(redis, "ended while idle");
     }
 
+    if (coco_clock_monotonic_us() < redis->retry_at) {
+        return redis->context != NULL;
+    }
+
+    if (redis->context == NULL) {
+        if (coco_redis_connect(redis) == COCO_OK && !coco_redis_owes(redis)) {
+            coco_backoff_reset(&redis->backoff);
+        }
+
+    } else if (coco_redis_owes(redis)) {
+        coco_redis_settle(redis);
+    }
+
+    if (redis->context == NULL) {
+        coco_redis_later(redis);
+    }
+
+    return redis->context != NULL;
+}
+
+
+/* The next time to connect or to settle. On a sound connection a time to come
+ * stands, or batch after batch would put it off. */
+static void
+coco_redis_later(coco_redis_t *redis)
+{
+    int64_t  now;
+
     now = coco_clock_monotonic_us();
-    if (now < redis->retry_at) {
-        return false;
+
+    if (redis->context == NULL || now >= redis->retry_at) {
+        redis->retry_at = now + coco_backoff_next(&redis->backoff) * 1000LL;
     }
-
-    if (coco_redis_connect(redis) == COCO_OK) {
-        coco_backoff_reset(&redis->backoff);
-        return true;
-    }
-
-    redis->retry_at = coco_clock_monotonic_us()
-                      + coco_backoff_next(&redis->backoff) * 1000LL;
-
-    return false;
 }
 
 
@@ -146,7 +212,37 @@ coco_redis_ended(const coco_redis_t *redis)
 }
 
 
-/* One command; true when its reply is no error. Closes on a lost connection. */
+/* One command and its reply, which may be an error; NULL: closed. */
+static redisReply *
+coco_redis_ask(coco_redis_t *redis, const char *format, va_list args)
+{
+    redisReply  *reply;
+
+    reply = redisvCommand(redis->context, format, args);
+
+    if (reply == NULL) {
+        coco_redis_close(redis, redis->context->errstr);
+    }
+
+    return reply;
+}
+
+
+static redisReply *
+coco_redis_reply(coco_redis_t *redis, const char *format, ...)
+{
+    va_list      args;
+    redisReply  *reply;
+
+    va_start(args, format);
+    reply = coco_redis_ask(redis, format, args);
+    va_end(args);
+
+    return reply;
+}
+
+
+/* One command; true when its reply is no error. Closes otherwise. */
 static bool
 coco_redis_command(coco_redis_t *redis, const char *format, ...)
 {
@@ -155,11 +251,10 @@ coco_redis_command(coco_redis_t *redis, const char *format, ...)
     redisReply  *reply;
 
     va_start(args, format);
-    reply = redisvCommand(redis->context, format, args);
+    reply = coco_redis_ask(redis, format, args);
     va_end(args);
 
     if (reply == NULL) {
-        coco_redis_close(redis, redis->context->errstr);
         return false;
     }
 
@@ -207,13 +302,9 @@ coco_redis_connect(coco_redis_t *redis)
         return COCO_ERROR;
     }
 
-    if (coco_redis_script_load(redis) != COCO_OK) {
-        return COCO_ERROR;
-    }
-
-    /* what was committed while nobody told Redis must be read afresh */
-    if (!coco_redis_command(redis, "PUBLISH coco.invalidate %s",
-                            "{\"all\":true}"))
+    if (coco_redis_script_load(redis) != COCO_OK
+        || coco_redis_supersede(redis) != COCO_OK
+        || coco_redis_settle(redis) == COCO_REDIS_LOST)
     {
         return COCO_ERROR;
     }
@@ -248,6 +339,235 @@ coco_redis_script_load(coco_redis_t *redis)
 }
 
 
+/*
+ * A Redis that hung still finds in its socket what the connection before this
+ * one had sent, copies older than those that are removed now: that connection
+ * has to end first. By id and address, for a server that was restarted gives
+ * its ids anew. A server that forbids it, or does not know how (before 6.2),
+ * goes without.
+ */
+static int
+coco_redis_supersede(coco_redis_t *redis)
+{
+    redisReply           *reply;
+    coco_redis_client_t  *self = &redis->self;
+
+    if (self->id[0] != '\0') {
+        reply = coco_redis_reply(redis, "CLIENT KILL ID %s ADDR %s", self->id,
+                                 self->address);
+        if (reply == NULL) {
+            return COCO_ERROR;
+        }
+        freeReplyObject(reply);
+    }
+
+    reply = coco_redis_reply(redis, "CLIENT INFO");
+    if (reply == NULL) {
+        return COCO_ERROR;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR
+        || sscanf(reply->str, "id=%23s addr=%127s", self->id, self->address)
+           != 2)
+    {
+        self->id[0] = '\0';
+    }
+
+    freeReplyObject(reply);
+
+    return COCO_OK;
+}
+
+
+/*
+ * Removes what is owed, and tells that what was committed while nobody told
+ * Redis must be read afresh. The debt stands until both are acknowledged.
+ */
+static coco_redis_result_e
+coco_redis_settle(coco_redis_t *redis)
+{
+    coco_redis_result_e  rc;
+
+    rc = coco_redis_repay(redis);
+
+    if (rc == COCO_REDIS_LOST
+        || !coco_redis_command(redis, "PUBLISH coco.invalidate %s",
+                               "{\"all\":true}"))
+    {
+        return COCO_REDIS_LOST;
+    }
+
+    if (rc == COCO_REDIS_REFUSED) {
+        coco_redis_later(redis);
+
+    } else if (rc == COCO_REDIS_DONE) {
+        coco_owed_clear(&redis->owed);
+        redis->scan.active = false;
+    }
+
+    coco_redis_show(redis);
+
+    return rc;
+}
+
+
+static coco_redis_result_e
+coco_redis_repay(coco_redis_t *redis)
+{
+    coco_redis_result_e  rc;
+
+    if (redis->owed.all) {
+        /* who is owed from here on may be behind the cursor already */
+        coco_owed_clear(&redis->owed);
+        redis->scan = (coco_redis_scan_t) { true, 0, "0" };
+    }
+
+    if (redis->scan.active) {
+        rc = coco_redis_scan(redis);
+        if (rc != COCO_REDIS_DONE) {
+            return rc;
+        }
+    }
+
+    return coco_redis_unlink_owed(redis);
+}
+
+
+static coco_redis_result_e
+coco_redis_scan(coco_redis_t *redis)
+{
+    int64_t              until;
+    coco_redis_scan_t   *scan = &redis->scan;
+    coco_redis_result_e  rc;
+
+    until = coco_clock_monotonic_us() + COCO_REDIS_SCAN_US;
+
+    while (scan->prefix < COCO_REDIS_PREFIXES) {
+        if (coco_clock_monotonic_us() >= until) {
+            return COCO_REDIS_MORE;
+        }
+
+        rc = coco_redis_scan_page(redis);
+        if (rc != COCO_REDIS_DONE) {
+            return rc;
+        }
+
+        if (strcmp(scan->cursor, "0") == 0) {
+            scan->prefix++;
+        }
+    }
+
+    return COCO_REDIS_DONE;
+}
+
+
+/* The cursor moves once the keys that it has passed are gone. */
+static coco_redis_result_e
+coco_redis_scan_page(coco_redis_t *redis)
+{
+    redisReply          *reply, *key;
+    coco_redis_scan_t   *scan = &redis->scan;
+    coco_redis_result_e  rc;
+
+    static const char  head[] = "*2\r\n$6\r\nUNLINK\r\n";
+
+    reply = coco_redis_reply(redis, "SCAN %s MATCH %s* COUNT %d", scan->cursor,
+                             coco_redis_prefixes[scan->prefix].data,
+                             COCO_REDIS_PIECE);
+    if (reply == NULL) {
+        return COCO_REDIS_LOST;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+        coco_redis_refused(redis, 1, reply->str ? reply->str : "SCAN");
+        freeReplyObject(reply);
+        return COCO_REDIS_REFUSED;
+    }
+
+    for (size_t i = 0; i < reply->element[1]->elements; i++) {
+        key = reply->element[1]->element[i];
+        coco_redis_put(redis, head, sizeof(head) - 1);
+        coco_redis_arg(redis, key->str, key->len);
+        redis->commands++;
+    }
+
+    rc = coco_redis_run(redis);
+
+    if (rc == COCO_REDIS_DONE) {
+        snprintf(scan->cursor, sizeof(scan->cursor), "%s",
+                 reply->element[0]->str);
+    }
+
+    freeReplyObject(reply);
+
+    return rc;
+}
+
+
+static coco_redis_result_e
+coco_redis_unlink_owed(coco_redis_t *redis)
+{
+    size_t               at = 0;
+    coco_str_t           serial;
+    coco_redis_result_e  rc;
+
+    static const char  head[] = "*3\r\n$6\r\nUNLINK\r\n";
+
+    while (coco_owed_next(&redis->owed, &at, &serial)) {
+        coco_redis_put(redis, head, sizeof(head) - 1);
+
+        for (int i = 0; i < COCO_REDIS_PREFIXES; i++) {
+            coco_redis_key(redis, coco_redis_prefixes[i], serial);
+        }
+
+        if (++redis->commands == COCO_REDIS_PIECE) {
+            rc = coco_redis_run(redis);
+            if (rc != COCO_REDIS_DONE) {
+                return rc;
+            }
+        }
+    }
+
+    return coco_redis_run(redis);
+}
+
+
+void
+coco_redis_owe(coco_redis_t *redis, coco_str_t serial)
+{
+    coco_owed_add(&redis->owed, serial);
+    coco_redis_show(redis);
+}
+
+
+int64_t
+coco_redis_due(const coco_redis_t *redis)
+{
+    return coco_redis_owes(redis) ? redis->retry_at : INT64_MAX;
+}
+
+
+static bool
+coco_redis_owes(const coco_redis_t *redis)
+{
+    return redis->scan.active || coco_owed_any(&redis->owed);
+}
+
+
+static void
+coco_redis_show(coco_redis_t *redis)
+{
+    int64_t  owed;
+
+    owed = redis->scan.active ? COCO_OWED_MAX
+                              : (int64_t) coco_owed_count(&redis->owed);
+
+    coco_metrics_shift(COCO_G_REDIS_OWED, redis->gauge_lane,
+                       owed - redis->shown);
+    redis->shown = owed;
+}
+
+
 static void
 coco_redis_close(coco_redis_t *redis, const char *error)
 {
@@ -264,6 +584,9 @@ coco_redis_close(coco_redis_t *redis, const char *error)
     redisFree(redis->context);
     redis->context = NULL;
     coco_metrics_shift(COCO_G_REDIS_CONNECTED, redis->gauge_lane, -1);
+
+    /* the next server's cursors may be others */
+    redis->scan = (coco_redis_scan_t) { redis->scan.active, 0, "0" };
 }
 
 
@@ -343,8 +666,8 @@ coco_redis_robot(coco_redis_t *redis, coco_str_t serial,
     coco_redis_put(redis, head, sizeof(head) - 1);
     coco_redis_arg(redis, redis->sha, COCO_REDIS_SHA_LEN);
     coco_redis_arg(redis, "2", 1);
-    coco_redis_key(redis, coco_string("robot.heartbeat.cache."), serial);
-    coco_redis_key(redis, coco_string("robot.ephemeral."), serial);
+    coco_redis_key(redis, coco_redis_prefixes[0], serial);
+    coco_redis_key(redis, coco_redis_prefixes[1], serial);
     coco_redis_number(redis, order->order_ms);
     coco_redis_arg(redis, id, sizeof(id));
     coco_redis_arg(redis, robot_state.data, robot_state.len);
@@ -366,57 +689,80 @@ coco_redis_invalidate(coco_redis_t *redis, coco_str_t json)
 }
 
 
-void
+bool
 coco_redis_flush(coco_redis_t *redis)
 {
-    bool  noscript = false;
+    coco_redis_result_e  rc;
 
-    if (redis->failed) {
-        coco_metrics_add(COCO_M_REDIS_ERRORS, redis->gauge_lane, 1);
-
-    } else if (redis->commands > 0
-               && coco_redis_exchange(redis, &noscript) == COCO_OK
-               && noscript
-               && coco_redis_script_load(redis) == COCO_OK)
-    {
-        /* somebody flushed the scripts; the commands may be sent twice */
-        coco_redis_exchange(redis, &noscript);
+    if (redis->commands == 0 && !redis->failed) {
+        return true;
     }
 
-    if (redis->context == NULL) {
-        redis->retry_at = coco_clock_monotonic_us()
-                          + coco_backoff_next(&redis->backoff) * 1000LL;
+    rc = coco_redis_exchange(redis);
+
+    if (rc == COCO_REDIS_NOSCRIPT && coco_redis_script_load(redis) == COCO_OK)
+    {
+        /* somebody flushed the scripts; the commands may be sent twice */
+        rc = coco_redis_exchange(redis);
     }
 
     coco_redis_clear(redis);
+
+    if (rc == COCO_REDIS_DONE) {
+        coco_backoff_reset(&redis->backoff);
+        redis->retry_at = 0;
+
+    } else {
+        coco_redis_later(redis);
+    }
+
+    return rc == COCO_REDIS_DONE;
 }
 
 
-static int
-coco_redis_exchange(coco_redis_t *redis, bool *ret_noscript)
+/* An exchange that is not tried again. */
+static coco_redis_result_e
+coco_redis_run(coco_redis_t *redis)
 {
+    coco_redis_result_e  rc;
+
+    rc = coco_redis_exchange(redis);
+    coco_redis_clear(redis);
+
+    return rc;
+}
+
+
+static coco_redis_result_e
+coco_redis_exchange(coco_redis_t *redis)
+{
+    bool         noscript = false;
     unsigned     errors = 0;
     char         first[128] = "";
     redisReply  *reply;
 
-    *ret_noscript = false;
+    if (redis->failed) {
+        coco_metrics_add(COCO_M_REDIS_ERRORS, redis->gauge_lane, 1);
+        return COCO_REDIS_REFUSED;
+    }
 
-    if (redisAppendFormattedCommand(redis->context, redis->data, redis->len)
-        != REDIS_OK)
+    if (redis->commands > 0
+        && redisAppendFormattedCommand(redis->context, redis->data, redis->len)
+           != REDIS_OK)
     {
         coco_redis_close(redis, redis->context->errstr);
-        return COCO_ERROR;
+        return COCO_REDIS_LOST;
     }
 
     for (unsigned i = 0; i < redis->commands; i++) {
         if (redisGetReply(redis->context, (void **) &reply) != REDIS_OK) {
             coco_redis_close(redis, redis->context->errstr);
-            return COCO_ERROR;
+            return COCO_REDIS_LOST;
         }
 
         if (reply->type == REDIS_REPLY_ERROR) {
             if (strncmp(reply->str, "NOSCRIPT", 8) == 0) {
-                *ret_noscript = true;
+                noscript = true;
 
             } else if (errors++ == 0) {
                 snprintf(first, sizeof(first), "%s", reply->str);
@@ -427,12 +773,20 @@ coco_redis_exchange(coco_redis_t *redis, bool *ret_noscript)
     }
 
     if (errors > 0) {
-        coco_metrics_add(COCO_M_REDIS_ERRORS, redis->gauge_lane, errors);
-        coco_log(COCO_LOG_WARN, "redis_refused", "commands", "%u", errors,
-                 "first", "%s", first, NULL);
+        coco_redis_refused(redis, errors, first);
     }
 
-    return COCO_OK;
+    return noscript ? COCO_REDIS_NOSCRIPT
+           : errors > 0 ? COCO_REDIS_REFUSED : COCO_REDIS_DONE;
+}
+
+
+static void
+coco_redis_refused(coco_redis_t *redis, unsigned commands, const char *first)
+{
+    coco_metrics_add(COCO_M_REDIS_ERRORS, redis->gauge_lane, commands);
+    coco_log(COCO_LOG_WARN, "redis_refused", "commands", "%u", commands,
+             "first", "%s", first, NULL);
 }
 
 

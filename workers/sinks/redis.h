@@ -1,7 +1,9 @@
 /*
  * One Redis connection of one thread. Redis holds copies and hints only: when
  * it is down or slow, what was to be written is left out and counted, and
- * nobody waits for it longer than a connect or a reply may take.
+ * nobody waits for it longer than a connect or a reply may take. Whose copies
+ * were left out is remembered: theirs are removed as soon as Redis is back,
+ * for a copy that is missing is read from Postgres, an old one is believed.
  */
 
 #ifndef COCO_REDIS_H
@@ -18,9 +20,16 @@ coco_redis_t *coco_redis_create(const char *host, int port,
     const char *password, int db, int gauge_lane);
 void coco_redis_destroy(coco_redis_t *redis);
 
-/* Connects when that is due, and then tells everybody that anything may have
- * changed. False: not now, leave this batch out. */
+/* Connects when that is due, removes the copies that are owed, and then tells
+ * everybody that anything may have changed. False: not now, leave this batch
+ * out and owe it. */
 bool coco_redis_open(coco_redis_t *redis);
+
+/* The robot's copies are older than what was committed. */
+void coco_redis_owe(coco_redis_t *redis, coco_str_t serial);
+/* When coco_redis_open has something to remove, monotonic us; INT64_MAX:
+ * nothing is owed. */
+int64_t coco_redis_due(const coco_redis_t *redis);
 
 /* Queues: the values replace those of the robot unless these are newer, as
  * the order and id at the head of each say; they expire after ttl_ms. */
@@ -29,7 +38,8 @@ void coco_redis_robot(coco_redis_t *redis, coco_str_t serial,
     int64_t ttl_ms);
 /* Queues: {"serials":[…]} to coco.invalidate. */
 void coco_redis_invalidate(coco_redis_t *redis, coco_str_t json);
-/* Sends what was queued, and waits for the replies. */
-void coco_redis_flush(coco_redis_t *redis);
+/* Sends what was queued, and waits for the replies. False: not everything was
+ * taken, the robots have to be owed. */
+bool coco_redis_flush(coco_redis_t *redis);
 
 #endif /* COCO_REDIS_H */

@@ -629,6 +629,147 @@ def test_a_hanging_redis_holds_a_batch_for_a_moment_only(servers, lane):
         servers.redis_pause(False)
 
 
+def gone_or_fresh(servers, serial, ts):
+    """Neither copy is older than what was committed."""
+    return all(copy is None or copy["ts"] == ts for copy in (
+        cached(servers, serial), cached(servers, serial, "robot.ephemeral.")))
+
+
+def settled(lane):
+    return lane.metrics()["coco_redis_owed"] == 0
+
+
+def test_a_redis_that_hung_keeps_no_old_copy(servers, lane):
+    """Nobody speaks any more when it comes back."""
+    serials = ["r-%d" % i for i in range(9)]
+    ts = now()
+    for serial in serials:
+        lane.push(serial, heartbeat(ts - 1000, "PARKED"))
+    lane.done()
+    servers.redis().set("robot.other", "stays")
+    servers.redis_pause(True)
+    try:
+        for serial in serials[1:]:
+            lane.push(serial, heartbeat(ts, "ON_TRIP"))
+        lane.done(5)
+        assert lane.metrics()["coco_redis_owed"] == 8
+    finally:
+        servers.redis_pause(False)
+
+    feed = servers.redis().pubsub(ignore_subscribe_messages=True)
+    feed.subscribe("coco.invalidate")
+    until(lambda: all(gone_or_fresh(servers, s, ts) for s in serials[1:]), 8)
+    message = until(lambda: feed.get_message(timeout=0.1))
+    feed.close()
+    assert json.loads(message["data"]) == {"all": True}
+    until(lambda: settled(lane), 8)
+    assert cached(servers, "r-0")["ts"] == ts - 1000
+    assert servers.redis().get("robot.other") == "stays"
+
+    lane.push("r-1", heartbeat(ts + 1, "PARKED"))
+    lane.done()
+    assert cached(servers, "r-1")["ts"] == ts + 1
+
+
+def test_what_waits_in_a_hung_redis_comes_to_nothing(servers, drive):
+    """A part of a pipeline lies in the socket's buffer when its sender gives
+    up: an older copy, set after newer ones were removed."""
+    lane = drive(shards=1, batch=200, linger=100)
+    servers.redis().config_resetstat()
+    serials = ["r-%d" % i for i in range(200)]
+    ts = now()
+    for turn in range(4):
+        lane.push("other", heartbeat(ts + turn))
+        lane.done()
+        servers.redis_pause(True)
+        try:
+            for i in (1, 2):
+                for serial in serials:
+                    lane.push(serial, heartbeat(ts + 2 * turn + i, "PARKED"))
+                lane.done()
+            time.sleep(0.15)        # the next connection waits, too
+        finally:
+            servers.redis_pause(False)
+        until(lambda: settled(lane), 8)
+        time.sleep(0.2)
+        assert [s for s in serials if not gone_or_fresh(
+            servers, s, ts + 2 * turn + 2)] == []
+    # the moment is hard to meet; that the old connection is ended is not
+    assert servers.redis().info("commandstats")[
+        "cmdstat_client|kill"]["calls"] >= 4
+
+
+def test_more_old_copies_than_are_remembered(servers, drive):
+    """Then all go."""
+    lane = drive(shards=1)
+    lane.push("r-1", heartbeat(now(), "PARKED"))
+    lane.done()
+    client = servers.redis()
+    client.mset({prefix + "bench-%d" % i: "old" for i in range(2000) for prefix
+                 in ("robot.heartbeat.cache.", "robot.ephemeral.")})
+    client.set("robot.other", "stays")
+    servers.redis_pause(True)
+    try:
+        print(lane.ask("bench 66000 66000"))
+        assert lane.metrics()["coco_redis_owed"] == 65536
+    finally:
+        servers.redis_pause(False)
+    until(lambda: settled(lane))
+    assert client.keys() == ["robot.other"]
+
+
+def test_commands_refused_leave_no_old_copy(servers, lane):
+    client, ts = servers.redis(), now()
+    refusals = {
+        "OOM": (("config", "set", "maxmemory", "1"),
+                ("config", "set", "maxmemory", "0")),
+        "READONLY": (("replicaof", "127.0.0.1", "1"),
+                     ("replicaof", "no", "one")),
+    }
+    for reason, (refuse, heal) in refusals.items():
+        ts += 2
+        lane.push("r-1", heartbeat(ts, "PARKED"))
+        lane.done()
+        until(lambda: cached(servers, "r-1"))
+        client.execute_command(*refuse)
+        try:
+            lane.push("r-1", heartbeat(ts + 1, "ON_TRIP"))
+            lane.done()
+            time.sleep(0.5)
+        finally:
+            commands = client.info("stats")["total_commands_processed"]
+            client.execute_command(*heal)
+        assert reason in lane.logged()
+        until(lambda: gone_or_fresh(servers, "r-1", ts + 1), 8)
+        until(lambda: settled(lane), 8)
+        assert client.info("stats")[
+            "total_commands_processed"] - commands < 300
+        assert lane.metrics()["coco_redis_connected"] == 1
+        assert "redis_unavailable" not in lane.logged()
+
+
+def test_refusals_without_end_are_not_answered_in_circles(servers, lane):
+    lane.push("r-1", heartbeat(now(), "PARKED"))
+    lane.done()
+    client = servers.redis()
+    feed = client.pubsub(ignore_subscribe_messages=True)
+    feed.subscribe("coco.invalidate")
+    client.execute_command("replicaof", "127.0.0.1", "1")
+    try:
+        end, told = time.monotonic() + 2, 0
+        while time.monotonic() < end:
+            lane.push("r-1", heartbeat(now(), "ON_TRIP"))
+            lane.done()
+            message = feed.get_message(timeout=0.02)
+            told += bool(message and "all" in message["data"])
+        assert told < 12
+        assert lane.metrics()["coco_redis_owed"] == 1
+    finally:
+        client.execute_command("replicaof", "no", "one")
+        feed.close()
+    until(lambda: settled(lane), 8)
+
+
 def test_flushed_scripts_are_loaded_again(servers, lane):
     lane.push("r-1", heartbeat(now(), "PARKED"))
     lane.done()
