@@ -105,9 +105,9 @@ const coco_option_t  coco_options[] = {
     bytes("journal.low_water", "768M", 1, 1024 * COCO_G, journal_low_water),
 
     number("telemetry.shards", "2", 1, 64, telemetry.shards),
-    number("telemetry.batch_messages", "2000", 1, 100000,
+    number("telemetry.batch_messages", "4000", 1, 100000,
            telemetry.batch_messages),
-    bytes("telemetry.batch_bytes", "2M", COCO_K, 256 * COCO_M,
+    bytes("telemetry.batch_bytes", "4M", COCO_K, 256 * COCO_M,
           telemetry.batch_bytes),
     duration("telemetry.linger", "5ms", 0, COCO_MINUTE, telemetry.linger),
 
