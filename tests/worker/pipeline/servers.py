@@ -42,8 +42,8 @@ def build():
              for what in ("--cflags", "--libs")]
     os.makedirs(os.path.dirname(DRIVER), exist_ok=True)
     subprocess.run(
-        ["gcc", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror",
-         "-D_GNU_SOURCE", "-pthread"] + os.environ.get("SAN", "").split() +
+        [os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall",
+         "-Wextra", "-Werror", "-D_GNU_SOURCE", "-pthread"] + os.environ.get("SAN", "").split() +
         ["-I" + ROOT + "/src/core", "-I" + ROOT + "/workers"] + flags[0] +
         ["-o", DRIVER, os.path.join(os.path.dirname(__file__), "driver.c"),
          BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"] + flags[1] +
