@@ -57,7 +57,7 @@ coco_batch_decode_item(coco_item_t *item, coco_error_t *err)
     now = strcmp(m->source, "replay") == 0 ? coco_clock_ms() : m->received_at;
 
     if (m->payload.len > COCO_PAYLOAD_MAX) {
-        rc = coco_error_set(err, "", "over 1 MiB");
+        rc = coco_error_set(err, "payload", "over 1 MiB");
 
     } else if (m->kind == COCO_KIND_HEARTBEAT) {
         rc = coco_heartbeat_decode(&item->heartbeat, m->serial, m->payload,

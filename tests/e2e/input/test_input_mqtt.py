@@ -128,8 +128,8 @@ REFUSED = {
     "number 1.": (text(b',"vendor":1.'), ""),
     "number +1": (text(b',"vendor":+1'), ""),
     "1 MiB": (b"a" * (1 << 20), ""),
-    "1 MiB string": (text(b',"vendor":"%b\xff"' % (b"a" * (1 << 20))),
-                     "vendor"),
+    "1 MB string": (text(b',"vendor":"%b\xff"' % (b"a" * 1000000)), "vendor"),
+    "over 1 MiB": (text(b',"vendor":"%b"' % (b"a" * (1 << 20))), "payload"),
 }
 
 
