@@ -39,7 +39,7 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     "t", "state" },
 
 [COCO_S_STATE_LOCK] = {
-    "select serial, id, state, order_ts from coco.robot_state"
+    "select serial, id, state, order_ts, ts from coco.robot_state"
     " where serial = any ($1::text[]) order by serial collate \"C\""
     " for update",
     "t", "state" },
@@ -112,21 +112,23 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
 [COCO_S_OPERATION_LOCK] = {
     "select serial, operation_state, needs_movement, undergoing_maintenance,"
     " needs_maintenance, needs_pickup, has_food, driveable, deployed::text,"
-    " changed_at, state_id, state_order_ts from coco.robot_operation"
+    " changed_at, state_id, state_order_ts, state_ts"
+    " from coco.robot_operation"
     " where serial = any ($1::text[]) order by serial collate \"C\""
     " for update",
     "t", "operations" },
 
 [COCO_S_OPERATION_WRITE] = {
     "insert into coco.robot_operation (serial, operation_state, changed_at,"
-    " state_id, state_order_ts)"
+    " state_id, state_order_ts, state_ts)"
     " select * from unnest($1::text[], $2::text[], $3::timestamptz[],"
-    " $4::uuid[], $5::timestamptz[])"
+    " $4::uuid[], $5::timestamptz[], $6::timestamptz[])"
     " on conflict (serial) do update set"
     " operation_state = excluded.operation_state,"
     " changed_at = greatest(robot_operation.changed_at, excluded.changed_at),"
-    " state_id = excluded.state_id, state_order_ts = excluded.state_order_ts",
-    "ttTuT", "operations" },
+    " state_id = excluded.state_id, state_ts = excluded.state_ts,"
+    " state_order_ts = excluded.state_order_ts",
+    "ttTuTT", "operations" },
 
 [COCO_S_OPERATION_HISTORY] = {
     "insert into coco.robot_state_history (id, robot_serial, operation_state,"
@@ -159,8 +161,9 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " speed = excluded.speed, battery_percent = excluded.battery_percent,"
     " charging = excluded.charging"
     " where f.telemetry_order_ts is null"
-    " or (excluded.telemetry_order_ts, excluded.telemetry_id)"
-    "  > (f.telemetry_order_ts, f.telemetry_id)",
+    " or (excluded.telemetry_order_ts, excluded.telemetry_ts,"
+    "   excluded.telemetry_id)"
+    "  > (f.telemetry_order_ts, f.telemetry_ts, f.telemetry_id)",
     "tuTTbfffffb", "fleet" },
 
 [COCO_S_FLEET_BUSINESS] = {
@@ -416,6 +419,7 @@ coco_rows_operation_write(coco_writer_t *w)
             coco_pg_time(w->pg, o->changed_at);
             coco_pg_uuid(w->pg, &o->order.id);
             coco_pg_time(w->pg, o->order.order_ms);
+            coco_pg_time(w->pg, o->order.ts);
             rows++;
         }
     }

@@ -351,6 +351,7 @@ coco_writer_lock(coco_writer_t *w)
             coco_pg_get_uuid(&g->state.order.id, res, row, 1);
             g->state.state = coco_state_parse(coco_pg_get(res, row, 2));
             g->state.order.order_ms = coco_pg_get_time(res, row, 3);
+            g->state.order.ts = coco_pg_get_time(res, row, 4);
             g->state.heard = g->state.order.order_ms != COCO_PG_NEVER;
             g->missing = false;
             found++;
@@ -474,6 +475,7 @@ coco_writer_operations(coco_writer_t *w)
         o->exists = o->changed_at != COCO_PG_NEVER;
         coco_pg_get_uuid(&o->order.id, res, row, 10);
         o->order.order_ms = coco_pg_get_time(res, row, 11);
+        o->order.ts = coco_pg_get_time(res, row, 12);
         o->heard = o->order.order_ms != COCO_PG_NEVER;
 
         /* the result goes with the next round */

@@ -20,7 +20,7 @@ create table coco.state_history_late (
 );
 
 -- State service.  The newest heartbeat of each robot, by
--- order_ts = least(ts, received_at), ties by id.
+-- order_ts = least(ts, received_at), ties by ts, then by id.
 create table coco.robot_state (
     serial       text        primary key,
     id           uuid        not null,
@@ -52,8 +52,8 @@ create index lid_cycle_event_history_serial_ts
     on coco.lid_cycle_event_history (serial, ts desc, id desc);
 
 -- Operations service.  The business state of each robot.  A null flag was
--- never set.  changed_at ascends for each robot; state_id and state_order_ts
--- are the place of the heartbeat whose change of state was applied last, which
+-- never set.  changed_at ascends for each robot; state_id, state_ts and
+-- state_order_ts are the place of the heartbeat whose change of state was applied last, which
 -- a change made over HTTP leaves alone.
 create table coco.robot_operation (
     serial                 text        primary key,
@@ -67,6 +67,7 @@ create table coco.robot_operation (
     deployed               jsonb,
     changed_at             timestamptz not null,
     state_id               uuid,
+    state_ts               timestamptz,
     state_order_ts         timestamptz
 ) with (fillfactor = 70);
 

@@ -141,6 +141,10 @@ coco_order_compare(const coco_order_t *a, const coco_order_t *b)
         return a->order_ms < b->order_ms ? -1 : 1;
     }
 
+    if (a->ts != b->ts) {
+        return a->ts < b->ts ? -1 : 1;
+    }
+
     return memcmp(a->id.bytes, b->id.bytes, COCO_ID_LEN);
 }
 
@@ -150,6 +154,7 @@ coco_heartbeat_order(const coco_heartbeat_t *hb)
 {
     return (coco_order_t) {
         .order_ms = hb->ts < hb->received_at ? hb->ts : hb->received_at,
+        .ts = hb->ts,
         .id = hb->id
     };
 }

@@ -22,10 +22,12 @@ coco_str_t coco_state_name(coco_state_e state);       /* "" for NONE */
 coco_state_e coco_state_parse(coco_str_t name);       /* NONE if unknown */
 
 /* Where an observation stands among others of the same robot: newer is the
- * larger order_ms = least(ts, receivedAt), ties by id. A robot whose clock
- * runs ahead thus cannot freeze its own state. */
+ * larger order_ms = least(ts, receivedAt), ties by ts, then by id. A robot
+ * whose clock runs ahead thus cannot freeze its own state; what it sends within
+ * a millisecond of ours keeps the order of its own clock. */
 typedef struct {
     int64_t    order_ms;
+    int64_t    ts;
     coco_id_t  id;
 } coco_order_t;
 

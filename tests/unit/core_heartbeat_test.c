@@ -304,7 +304,7 @@ id_is_of_serial_ts_and_payload(void **state)
 
 
 static void
-order_is_least_time_then_id(void **state)
+order_is_least_time_then_ts_then_id(void **state)
 {
     coco_order_t      a, b;
     coco_heartbeat_t  hb = { .ts = 10, .received_at = 20 };
@@ -322,7 +322,16 @@ order_is_least_time_then_id(void **state)
     assert_true(coco_order_compare(&a, &b) < 0);
     assert_true(coco_order_compare(&b, &a) > 0);
 
+    /* both ahead, heard in one millisecond: the robot's own clock decides */
+
+    hb.ts = 4999;
+    hb.id.bytes[0] = 0xff;
+    a = coco_heartbeat_order(&hb);
+    assert_true(coco_order_compare(&a, &b) < 0);
+    assert_true(coco_order_compare(&b, &a) > 0);
+
     b = a;
+    a.id.bytes[0] = 0;
     b.id.bytes[0] = 0x80;
     assert_true(coco_order_compare(&a, &b) < 0);
     assert_true(coco_order_compare(&b, &a) > 0);
@@ -444,7 +453,7 @@ main(void)
         cmocka_unit_test(other_units_are_recognised),
         cmocka_unit_test(serial_comes_from_topic_or_payload),
         cmocka_unit_test(id_is_of_serial_ts_and_payload),
-        cmocka_unit_test(order_is_least_time_then_id),
+        cmocka_unit_test(order_is_least_time_then_ts_then_id),
         cmocka_unit_test(states_have_names),
         cmocka_unit_test(records_hold_what_is_documented),
         cmocka_unit_test(robot_state_begins_with_its_head)

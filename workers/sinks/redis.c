@@ -99,7 +99,7 @@ static const coco_str_t  coco_redis_prefixes[COCO_REDIS_PREFIXES] = {
 };
 
 /*
- * Order and id stand at the head of the values (coco_robot_state_encode,
+ * Times and id stand at the head of the values (coco_robot_state_encode,
  * coco_ephemeral_encode), so they are matched, not parsed. A value that has
  * no such head is none of ours and gives way.
  */
@@ -111,8 +111,10 @@ static const char  coco_redis_script[] =
     "    .. '\"ts\":(%-?%d+),\"receivedAt\":(%-?%d+)')\n"
     "  if not id then return true end\n"
     "  local order = math.min(tonumber(ts), tonumber(received))\n"
-    "  local new = tonumber(ARGV[1])\n"
-    "  return order < new or order == new and id <= ARGV[2]\n"
+    "  local new, new_ts = tonumber(ARGV[1]), tonumber(ARGV[6])\n"
+    "  if order ~= new then return order < new end\n"
+    "  if tonumber(ts) ~= new_ts then return tonumber(ts) < new_ts end\n"
+    "  return id <= ARGV[2]\n"
     "end\n"
     "for i = 1, 2 do\n"
     "  if gives_way(KEYS[i]) then\n"
@@ -659,7 +661,7 @@ coco_redis_robot(coco_redis_t *redis, coco_str_t serial,
 {
     char  id[COCO_ID_TEXT_LEN];
 
-    static const char  head[] = "*10\r\n$7\r\nEVALSHA\r\n";
+    static const char  head[] = "*11\r\n$7\r\nEVALSHA\r\n";
 
     coco_id_format(id, &order->id);
 
@@ -673,6 +675,7 @@ coco_redis_robot(coco_redis_t *redis, coco_str_t serial,
     coco_redis_arg(redis, robot_state.data, robot_state.len);
     coco_redis_arg(redis, ephemeral.data, ephemeral.len);
     coco_redis_number(redis, ttl_ms);
+    coco_redis_number(redis, order->ts);
     redis->commands++;
 }
 

@@ -32,7 +32,7 @@ void coco_redis_owe(coco_redis_t *redis, coco_str_t serial);
 int64_t coco_redis_due(const coco_redis_t *redis);
 
 /* Queues: the values replace those of the robot unless these are newer, as
- * the order and id at the head of each say; they expire after ttl_ms. */
+ * the times and id at the head of each say; they expire after ttl_ms. */
 void coco_redis_robot(coco_redis_t *redis, coco_str_t serial,
     const coco_order_t *order, coco_str_t robot_state, coco_str_t ephemeral,
     int64_t ttl_ms);

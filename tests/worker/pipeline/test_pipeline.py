@@ -198,6 +198,22 @@ def test_a_clock_ahead_does_not_freeze_the_robot(servers, lane):
     assert one(servers, "select battery_percent from coco.fleet_robot")[0] == 20
 
 
+def test_a_burst_of_a_clock_ahead_keeps_its_order(servers, lane):
+    """All heard in one millisecond, in batches of their own and shuffled."""
+    at = now()
+    states = ["PARKED", "ON_TRIP", "GROUNDED", "OFF_DUTY", "DEPLOYED"]
+    for i in (3, 0, 9, 5, 1, 7, 2, 8, 4, 6):
+        lane.push("r-1", heartbeat(at + 60000 + i, states[i % 5], i),
+                  received_at=at)
+        lane.done()
+    assert robot_state(servers, "r-1") == (at + 60009, "DEPLOYED")
+    assert cached(servers, "r-1")["ts"] == at + 60009
+    assert cached(servers, "r-1", "robot.ephemeral.")["ts"] == at + 60009
+    assert one(servers, "select battery_percent from coco.fleet_robot")[0] == 9
+    assert one(servers, "select operation_state from coco.robot_operation"
+               )[0] == "DEPLOYED"
+
+
 def test_a_repeat_of_a_clock_ahead_is_not_newer(servers, lane):
     at = now() - 10000
     ahead = heartbeat(at + 3600000, "PARKED", 10)
