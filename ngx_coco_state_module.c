@@ -86,12 +86,14 @@ static ngx_coco_pg_statement_t  ngx_coco_state_history = {
 };
 
 
-/* Binary, for the payload; everything else is text or null. */
+/* Binary, for the payload; everything else is text or null. A list shows the
+ * first MiB of a payload: the table keeps it whole. */
 static ngx_coco_pg_statement_t  ngx_coco_state_dead_letters = {
     ngx_string("coco_dead_letters"),
-    "select id::text, source, service, topic, field, reason, payload,"
-    "       coco.to_ms(received_at)::text, coco.to_ms(replayed_at)::text,"
-    "       replay_outcome"
+    "select id::text, source, service, topic, field, reason,"
+    "       substr(payload, 1, 1048576), coco.to_ms(received_at)::text,"
+    "       coco.to_ms(replayed_at)::text, replay_outcome,"
+    "       octet_length(payload)::text"
     "  from coco.dead_letter"
     " where (received_at, id)"
     "       < (coalesce(coco.from_ms($1::bigint), 'infinity'),"
@@ -373,6 +375,8 @@ ngx_coco_state_dead_letter_encode(coco_json_out_t *out,
     ngx_coco_state_payload_encode(out, data,
                                   ngx_coco_pg_field(result, row, 6));
 
+    coco_json_name(out, "payloadBytes");
+    ngx_coco_state_put_ms(out, result, row, 10);
     coco_json_name(out, "receivedAt");
     ngx_coco_state_put_ms(out, result, row, 7);
     coco_json_name(out, "replayedAt");

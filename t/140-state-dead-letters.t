@@ -13,7 +13,7 @@ our $At = now_ms() + 1000_000;
 our @Id = map { sprintf '14000000-0000-8000-8000-00000000000%d', $_ } 0 .. 3;
 
 sql("delete from coco.dead_letter where id::text like '14000000%'");
-my @payloads = ('7b7d', '00ff', '', 'c3a42265');
+our @payloads = ('7b7d', '00ff', '', 'c3a42265');
 for my $i (0 .. 3) {
     sql("insert into coco.dead_letter (id, source, service, topic, field,"
         . " reason, payload, received_at) values ('$Id[$i]', 'mqtt',"
@@ -31,7 +31,8 @@ sub item {
     return qq({"id":"$Id[$i]","source":"mqtt","service":"decoder",)
         . qq("topic":"robot/s140/status","field":)
         . ($i ? '"ts"' : 'null') . qq(,"reason":"missing \\"ts\\"",)
-        . qq("payload":$Payload[$i],"receivedAt":) . ($At + $i)
+        . qq("payload":$Payload[$i],"payloadBytes":)
+        . length($payloads[$i]) / 2 . qq(,"receivedAt":) . ($At + $i)
         . qq(,"replayedAt":null,"replayOutcome":null});
 }
 
