@@ -87,7 +87,8 @@ MODULE_DEPS := $(MODULE_SRC) $(wildcard ngx_coco_*.h src/nginx/*.h src/core/*.h)
 COCO_CFLAGS ?= -O2 -Wall -Wextra -Werror -Wno-unused-parameter \
                -Wno-missing-field-initializers
 
-# Re-made when the recipe or the list of files changes.
+# nginx's configure takes no path with a space: ours is given relative to its
+# tree. Re-made when the recipe or the list of files changes.
 $(BUILD)/module-files: FORCE
 	@mkdir -p $(@D)
 	@echo '$(MODULE_SRC) $(COCO_CFLAGS)' | cmp -s - $@ || \
@@ -99,7 +100,8 @@ $(NGINX_TREE)/objs/Makefile: config $(BUILD)/module-files
 	@cp -r $(NGINX_SRC)/. $(NGINX_TREE)
 	$(Q). $(NGINX_SRC)/conf_flags && cd $(NGINX_TREE) && \
 	    COCO_CFLAGS="$(COCO_CFLAGS)" ./configure "$${NGX_CONF_FLAGS[@]}" \
-	    --add-dynamic-module=$(CURDIR) > configure.log || \
+	    --add-dynamic-module="$$(realpath --relative-to=. "$$OLDPWD")" \
+	    > configure.log || \
 	    { tail -n 20 configure.log; exit 1; }
 $(NGINX_TREE)/objs/Makefile: SHELL := /bin/bash
 
