@@ -122,6 +122,18 @@ kill_hard() {
 }
 
 
+# A killed process counts as dead once its first thread is; the others may hold
+# its sockets for a moment more.
+port_free_await() {
+    local until=$((SECONDS + 3))
+
+    while port_taken "$1"; do
+        (( SECONDS < until )) || return 1
+        sleep 0.02
+    done
+}
+
+
 port_taken() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
