@@ -147,7 +147,8 @@ coco_batch_details(coco_writer_t *w, coco_item_t *item)
         }
 
         coco_json_out_init(&out, p, size);
-        coco_heartbeat_details_encode(&out, &item->heartbeat);
+        coco_heartbeat_details_encode(&out, &item->heartbeat, false,
+                                      (coco_str_t) { NULL, 0 });
 
         if (coco_json_out_ok(&out)) {
             break;

@@ -19,6 +19,18 @@ typedef struct {
     uint64_t  linger;                   /* ms */
 } coco_config_lane_t;
 
+/* The queues of sqs_queue_url. */
+enum {
+    COCO_CONFIG_SQS_EVENTS = 0,
+    COCO_CONFIG_SQS_STATE,
+    COCO_CONFIG_SQS_CONNECTIVITY,
+    COCO_CONFIG_SQS_QUEUES
+};
+
+/* Bits of bus_engines. */
+#define COCO_BUS_RABBITMQ  1u
+#define COCO_BUS_KAFKA     2u
+
 /* Strings are malloc'ed; NULL where nothing is set. Durations in ms, sizes
  * in bytes. Choices hold the place of the word in the table's list. */
 typedef struct {
@@ -29,6 +41,8 @@ typedef struct {
     uint64_t             http_port;
 
     uint64_t             stop_timeout;
+    char                *services;      /* "all", or words and commas */
+    unsigned             service_bits;  /* COCO_SERVICE_…, of services */
 
     char                *mqtt_host;
     uint64_t             mqtt_port;
@@ -61,6 +75,43 @@ typedef struct {
 
     coco_config_lane_t   telemetry;
     coco_config_lane_t   events;
+    coco_config_lane_t   webhooks;
+    uint64_t             webhooks_poll;
+
+    char                *sqs_region;
+    char                *sqs_endpoint;  /* NULL: AWS's of the region */
+    char                *sqs_queue_url[COCO_CONFIG_SQS_QUEUES];
+    uint64_t             sqs_connections;          /* of each queue */
+    uint64_t             sqs_wait;
+    uint64_t             sqs_visibility;
+    uint64_t             sqs_in_flight;            /* of each queue */
+    uint64_t             sqs_receives_max;
+
+    uint64_t             bus_engines;   /* COCO_BUS_… bits */
+    uint64_t             bus_window;
+    uint64_t             bus_timeout;
+    uint64_t             bus_scramble;  /* bool */
+    uint64_t             bus_scramble_seed;
+    coco_config_lane_t   bus;
+
+    char                *rabbitmq_host;
+    uint64_t             rabbitmq_port;
+    char                *rabbitmq_vhost;
+    char                *rabbitmq_username;
+    char                *rabbitmq_password;
+    char                *rabbitmq_password_file;
+    uint64_t             rabbitmq_heartbeat;
+    uint64_t             rabbitmq_prefetch;
+    uint64_t             rabbitmq_delivery_limit;
+    uint64_t             rabbitmq_tls;  /* bool */
+    char                *rabbitmq_tls_ca_file;
+
+    char                *kafka_brokers;
+    char                *kafka_telemetry_topic;
+    uint64_t             kafka_feeds_fleet;        /* bool */
+    char                *kafka_group;
+    char                *kafka_properties;         /* name=value,… of
+                                                      librdkafka's */
 
     char                *postgres_conninfo;        /* with the password */
     char                *postgres_password;
@@ -77,6 +128,7 @@ typedef struct {
     uint64_t             janitor_outbox_hours;
     uint64_t             janitor_dead_letter_days;
     uint64_t             janitor_dead_letter_max;
+    uint64_t             janitor_webhook_days;
     uint64_t             janitor_idempotency_hours;
 } coco_config_t;
 

@@ -26,6 +26,17 @@ typedef struct {
     int          redis_db;
     unsigned     heartbeat_ttl_ms;   /* of the Redis copies, from order_ms */
     unsigned     retention_days;     /* older goes to state_history_late */
+    unsigned     receives_max;       /* a message delivered more often is set
+                                        aside unread */
+    unsigned     services;           /* COCO_SERVICE_…, those in this process */
+    bool         direct;             /* what one service of this process makes
+                                        is applied by the others of it in the
+                                        same transaction, not by the bus */
+    bool         fleet_from_kafka;   /* fleet's telemetry is not ours to write,
+                                        it comes as COCO_KIND_TELEMETRY */
+    const struct coco_bus_options_s  *bus;   /* NULL: nothing is published by
+                                        the lane (outbox rows are written
+                                        always) */
 } coco_lane_options_t;
 
 coco_lane_t *coco_lane_create(const coco_lane_options_t *options);
@@ -37,6 +48,11 @@ int coco_lane_start(coco_lane_t *lane);
  * queue is bounded). COCO_ERROR once the lane is stopping. Messages with a
  * position come from one thread, others from any. */
 int coco_lane_push(coco_lane_t *lane, const coco_message_t *message);
+
+/* The same without waiting: COCO_AGAIN while the shard's batch is full. Some
+ * message of the lane is told of as done, or a batch ends, before it has room
+ * again; a short poll will do, too. */
+int coco_lane_try_push(coco_lane_t *lane, const coco_message_t *message);
 
 /* Everything below this position is committed. `pushed` is the position up to
  * which the caller has pushed. Non-decreasing; 0 until the first message with

@@ -43,6 +43,8 @@ static void coco_metrics_process_encode(FILE *out);
 static const char  *coco_metrics_lanes[COCO_LANES] = {
     [COCO_LANE_TELEMETRY] = "telemetry",
     [COCO_LANE_EVENTS] = "events",
+    [COCO_LANE_WEBHOOKS] = "webhooks",
+    [COCO_LANE_BUS] = "bus",
 };
 
 static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
@@ -68,6 +70,20 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
         "Connections to the broker after the first." },
     [COCO_M_JOURNAL_CORRUPT] = { "coco_journal_corrupt_total",
         "Places in the journal that could not be read." },
+    [COCO_M_SQS_DELETED] = { "coco_sqs_deleted_total",
+        "Messages of SQS deleted after their commit." },
+    [COCO_M_SQS_ERRORS] = { "coco_sqs_errors_total",
+        "Requests to SQS, and entries of them, that failed." },
+    [COCO_M_SQS_EXTENDED] = { "coco_sqs_extended_total",
+        "Messages of SQS whose visibility was extended." },
+    [COCO_M_BUS_PUBLISHED] = { "coco_bus_published_total",
+        "Events that the bus has confirmed." },
+    [COCO_M_BUS_ERRORS] = { "coco_bus_errors_total",
+        "Losses of the bus, and events that it refused." },
+    [COCO_M_BUS_UNROUTABLE] = { "coco_bus_unroutable_total",
+        "Events that no queue was bound for." },
+    [COCO_M_RELAYED] = { "coco_outbox_relayed_total",
+        "Rows of the outbox that were relayed." },
 };
 
 static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
@@ -85,6 +101,14 @@ static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
         "Shards connected to Redis." },
     [COCO_G_REDIS_OWED] = { "coco_redis_owed",
         "Robots whose old copies in Redis wait to be removed." },
+    [COCO_G_SQS_IN_FLIGHT] = { "coco_sqs_in_flight",
+        "Messages of SQS received and not yet deleted." },
+    [COCO_G_BUS_CONNECTED] = { "coco_bus_connected",
+        "Connections of the bus that are up." },
+    [COCO_G_WEBHOOKS_WAITING] = { "coco_webhooks_waiting",
+        "Webhooks about vehicles that no mapping knows." },
+    [COCO_G_OUTBOX_PENDING] = { "coco_outbox_pending",
+        "Rows of the outbox that no bus has confirmed." },
 };
 
 static const coco_metrics_histogram_t

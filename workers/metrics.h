@@ -23,6 +23,14 @@ typedef enum {
     COCO_M_REDIS_ERRORS,        /* coco_redis_errors_total{lane} */
     COCO_M_RECONNECTS,          /* coco_mqtt_reconnects_total{lane} */
     COCO_M_JOURNAL_CORRUPT,     /* coco_journal_corrupt_total{lane} */
+    COCO_M_SQS_DELETED,         /* coco_sqs_deleted_total{lane} */
+    COCO_M_SQS_ERRORS,          /* coco_sqs_errors_total{lane} answers that
+                                   were errors, Failed[] entries too */
+    COCO_M_SQS_EXTENDED,        /* coco_sqs_extended_total{lane} visibility */
+    COCO_M_BUS_PUBLISHED,       /* coco_bus_published_total{lane} confirmed */
+    COCO_M_BUS_ERRORS,          /* coco_bus_errors_total{lane} losses, nacks */
+    COCO_M_BUS_UNROUTABLE,      /* coco_bus_unroutable_total{lane} */
+    COCO_M_RELAYED,             /* coco_outbox_relayed_total{lane} */
     COCO_M_COUNTERS
 } coco_counter_e;
 
@@ -34,6 +42,10 @@ typedef enum {
     COCO_G_POSTGRES_CONNECTED,  /* coco_postgres_connected{lane} shards up */
     COCO_G_REDIS_CONNECTED,     /* coco_redis_connected{lane} shards up */
     COCO_G_REDIS_OWED,          /* coco_redis_owed{lane} robots */
+    COCO_G_SQS_IN_FLIGHT,       /* coco_sqs_in_flight{lane} */
+    COCO_G_BUS_CONNECTED,       /* coco_bus_connected{lane} */
+    COCO_G_WEBHOOKS_WAITING,    /* coco_webhooks_waiting{lane} unmapped */
+    COCO_G_OUTBOX_PENDING,      /* coco_outbox_pending{lane} */
     COCO_M_GAUGES
 } coco_gauge_e;
 
@@ -44,8 +56,13 @@ typedef enum {
     COCO_M_HISTOGRAMS
 } coco_histogram_e;
 
-typedef enum { COCO_LANE_TELEMETRY = 0, COCO_LANE_EVENTS, COCO_LANES }
-    coco_lane_id_e;
+typedef enum {
+    COCO_LANE_TELEMETRY = 0,
+    COCO_LANE_EVENTS,
+    COCO_LANE_WEBHOOKS,
+    COCO_LANE_BUS,              /* the relay's numbers, too */
+    COCO_LANES
+} coco_lane_id_e;
 
 void coco_metrics_add(coco_counter_e c, coco_lane_id_e lane, uint64_t n);
 void coco_metrics_set(coco_gauge_e g, coco_lane_id_e lane, int64_t value);

@@ -10,17 +10,19 @@
 #include "coco_json_write.h"
 #include "http.h"
 #include "janitor.h"
+#include "services/service.h"
 #include "sources/mqtt.h"
 #include "sources/topic.h"
 #include "worker.h"
 
 #define COCO_WORKER_HEALTH_SIZE  2048
+#define COCO_WORKER_SESSIONS     2      /* of MQTT: telemetry and events */
 
 
 struct coco_worker_s {
     const coco_config_t  *config;
-    coco_lane_t          *lanes[COCO_LANES];
-    coco_source_mqtt_t   *sources[COCO_LANES];
+    coco_lane_t          *lanes[COCO_WORKER_SESSIONS];
+    coco_source_mqtt_t   *sources[COCO_WORKER_SESSIONS];
     coco_janitor_t       *janitor;
     coco_http_t          *http;
 };
@@ -39,7 +41,7 @@ static void coco_worker_lane_encode(coco_json_out_t *out, coco_worker_t *w,
 static char *coco_worker_metrics(void *data, size_t *ret_len);
 
 
-static const char  *coco_worker_names[COCO_LANES] = {
+static const char  *coco_worker_names[COCO_WORKER_SESSIONS] = {
     [COCO_LANE_TELEMETRY] = "telemetry",
     [COCO_LANE_EVENTS] = "events",
 };
@@ -60,7 +62,7 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
 
     w->config = config;
 
-    for (i = 0; i < COCO_LANES; i++) {
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         if (coco_worker_lane_start(w, (coco_lane_id_e) i) != COCO_OK) {
             snprintf(error, error_size, "the lane %s could not be started; "
                      "lower its shards, batch_messages or batch_bytes",
@@ -87,7 +89,7 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
         goto failed;
     }
 
-    for (i = 0; i < COCO_LANES; i++) {
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         if (coco_source_mqtt_start(w->sources[i]) != COCO_OK) {
             snprintf(error, error_size, "no thread for the session of %s",
                      coco_worker_names[i]);
@@ -110,7 +112,7 @@ failed:
 static int
 coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
 {
-    coco_lane_options_t        options;
+    coco_lane_options_t        options = { 0 };
     const coco_config_t       *c;
     const coco_config_lane_t  *l;
 
@@ -130,6 +132,8 @@ coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
     options.redis_db = (int) c->redis_db;
     options.heartbeat_ttl_ms = (unsigned) c->heartbeat_ttl;
     options.retention_days = (unsigned) c->retention_days;
+    options.services = COCO_SERVICES_ALL;
+    options.direct = true;
 
     w->lanes[lane] = coco_lane_create(&options);
 
@@ -236,7 +240,7 @@ coco_worker_alive(coco_worker_t *w)
     int                        i;
     coco_source_mqtt_status_t  status;
 
-    for (i = 0; i < COCO_LANES; i++) {
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         coco_source_mqtt_status(w->sources[i], &status);
         if (!status.alive) {
             return false;
@@ -275,7 +279,7 @@ coco_worker_health(void *data, size_t *ret_len, bool *ret_healthy)
     coco_json_name(&out, "lanes");
     coco_json_object_open(&out);
 
-    for (i = 0; i < COCO_LANES; i++) {
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         coco_json_key(&out, coco_worker_names[i],
                       strlen(coco_worker_names[i]));
         coco_worker_lane_encode(&out, w, (coco_lane_id_e) i);
@@ -342,14 +346,14 @@ coco_worker_stop(coco_worker_t *w)
         coco_http_stop(w->http);
     }
 
-    for (i = 0; i < COCO_LANES; i++) {
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         if (w->sources[i] != NULL) {
             coco_source_mqtt_stop(w->sources[i]);
         }
     }
 
     /* before the janitor and the feeders, which may wait for room in them */
-    for (i = 0; i < COCO_LANES; i++) {
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         if (w->lanes[i] != NULL) {
             coco_lane_stop(w->lanes[i]);
         }
@@ -360,7 +364,7 @@ coco_worker_stop(coco_worker_t *w)
         coco_janitor_destroy(w->janitor);
     }
 
-    for (i = 0; i < COCO_LANES; i++) {
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         if (w->sources[i] != NULL) {
             coco_source_mqtt_close(w->sources[i]);
         }

@@ -446,7 +446,8 @@ lid_decode(coco_heartbeat_t *hb, const coco_json_value_t *lid,
 
 void
 coco_heartbeat_details_encode(coco_json_out_t *out,
-    const coco_heartbeat_t *hb)
+    const coco_heartbeat_t *hb, bool remotely_controllable,
+    coco_str_t driveu)
 {
     char               buf[COCO_MESSAGE_NAME_MAX];
     size_t             pos = 0;
@@ -470,7 +471,10 @@ coco_heartbeat_details_encode(coco_json_out_t *out,
 
         if (coco_str_equal(name, member_names[SERIAL])
             || coco_str_equal(name, member_names[TS])
-            || coco_str_equal(name, member_names[STATE]))
+            || coco_str_equal(name, member_names[STATE])
+            || coco_str_equal(name, coco_string("topic"))
+            || coco_str_equal(name, coco_string("remotelyControllable"))
+            || coco_str_equal(name, coco_string("driveu")))
         {
             continue;
         }
@@ -478,6 +482,8 @@ coco_heartbeat_details_encode(coco_json_out_t *out,
         coco_json_key(out, raw.data, raw.len);
         coco_json_json(out, value.text);
     }
+
+    teleoperation_encode(out, remotely_controllable, driveu);
 
     coco_json_object_close(out);
 }

@@ -34,7 +34,7 @@ typedef struct {
 int coco_order_compare(const coco_order_t *a, const coco_order_t *b);
 
 typedef struct {
-    coco_id_t     id;             /* of (serial, ts, payload) */
+    coco_id_t     id;             /* of (serial, ts, payload), see below */
     coco_str_t    serial;
     int64_t       ts;             /* ms since the epoch, the robot's clock */
     int64_t       received_at;    /* ms since the epoch, ours */
@@ -56,6 +56,12 @@ typedef struct {
 } coco_heartbeat_t;
 
 /*
+ * The id is the same from MQTT and from a queue, where the IoT rule puts a
+ * serial or a topic into the payload: it is made of the payload less its
+ * top-level "serial" and "topic", and less the space between its tokens.
+ */
+
+/*
  * Decodes and checks one heartbeat. `serial` is the topic's (NULL data when
  * the source has none: then the payload must name it); when both are there
  * they must match. `received_at` in ms. Everything returned points into
@@ -74,9 +80,12 @@ int coco_heartbeat_decode(coco_heartbeat_t *ret, coco_str_t serial,
 
 coco_order_t coco_heartbeat_order(const coco_heartbeat_t *hb);
 
-/* The payload less serial, ts and state (the details of state_history). */
+/* The details of state_history: the payload less serial, ts, state and topic,
+ * plus the enrichment ("remotelyControllable", "driveu": JSON text or absent),
+ * which takes the place of members of these names. */
 void coco_heartbeat_details_encode(coco_json_out_t *out,
-    const coco_heartbeat_t *hb);
+    const coco_heartbeat_t *hb, bool remotely_controllable,
+    coco_str_t driveu);
 
 /* RobotState, the value of robot.heartbeat.cache.<serial>:
  * {"serial","id","ts","receivedAt","operationState","healthy","battery",

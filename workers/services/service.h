@@ -8,8 +8,15 @@
 #ifndef COCO_SERVICE_H
 #define COCO_SERVICE_H
 
+#include "coco_connectivity.h"
 #include "coco_heartbeat.h"
 #include "coco_readiness.h"
+
+/* Which of them run in a process; the words of --services. */
+#define COCO_SERVICE_STATE       1u
+#define COCO_SERVICE_OPERATIONS  2u
+#define COCO_SERVICE_FLEET       4u
+#define COCO_SERVICES_ALL        7u
 
 /* Robots.StateChange. Strings belong to whoever made the event. */
 typedef struct {
