@@ -11,7 +11,8 @@ CFLAGS    := -std=gnu11 $(OPT) $(WARN) -D_GNU_SOURCE -fno-strict-aliasing \
              -fvisibility=hidden -pthread $(SAN) $(EXTRA_CFLAGS)
 LDFLAGS   := -pthread $(SAN)
 
-WORKER_PKGS := libpq hiredis libcrypto libmicrohttpd libsystemd inih
+WORKER_PKGS := libpq hiredis libcrypto libmicrohttpd libsystemd inih libcurl \
+               librabbitmq rdkafka
 WORKER_LIBS  = $(shell pkg-config --libs $(WORKER_PKGS)) -lpaho-mqtt3as -lm
 PKG_CFLAGS  := $(shell pkg-config --cflags $(WORKER_PKGS) 2>/dev/null)
 
