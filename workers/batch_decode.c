@@ -9,7 +9,8 @@
  * elements in 32 MiB end in an internal error, however often it is tried. */
 #define COCO_PAYLOAD_MAX  (1 << 20)
 
-static void coco_batch_decode_item(coco_item_t *item, coco_error_t *err);
+static void coco_batch_decode_item(coco_writer_t *w, coco_item_t *item,
+    coco_error_t *err);
 static void coco_batch_join_repeats(coco_writer_t *w, size_t count);
 static const coco_id_t *coco_batch_item_id(const coco_item_t *item);
 
@@ -30,7 +31,7 @@ coco_batch_decode(coco_writer_t *w, const coco_batch_t *b)
         item->refused_by = NULL;
         item->error = NULL;
 
-        coco_batch_decode_item(item, &err);
+        coco_batch_decode_item(w, item, &err);
 
         if (!item->accepted
             && coco_batch_refuse(w, item, "decoder", &err) != COCO_OK)
@@ -46,7 +47,8 @@ coco_batch_decode(coco_writer_t *w, const coco_batch_t *b)
 
 
 static void
-coco_batch_decode_item(coco_item_t *item, coco_error_t *err)
+coco_batch_decode_item(coco_writer_t *w, coco_item_t *item,
+    coco_error_t *err)
 {
     int                    rc;
     int64_t                now;
@@ -56,7 +58,13 @@ coco_batch_decode_item(coco_item_t *item, coco_error_t *err)
      * need not be so for ever. Its place among others stays the old one. */
     now = strcmp(m->source, "replay") == 0 ? coco_clock_ms() : m->received_at;
 
-    if (m->payload.len > COCO_PAYLOAD_MAX) {
+    if (w->options->receives_max != 0
+        && m->receives > w->options->receives_max)
+    {
+        rc = coco_error_set(err, "", "delivered %u times and never committed",
+                            m->receives);
+
+    } else if (m->payload.len > COCO_PAYLOAD_MAX) {
         rc = coco_error_set(err, "payload", "over 1 MiB");
 
     } else if (m->kind == COCO_KIND_HEARTBEAT) {

@@ -50,6 +50,9 @@ static bool coco_shard_take(coco_shard_t *shard);
 static void coco_shard_idle(coco_shard_t *shard);
 static void coco_shard_done(coco_shard_t *shard);
 static coco_shard_t *coco_lane_shard(coco_lane_t *lane, coco_str_t serial);
+static int coco_lane_add(coco_lane_t *lane, const coco_message_t *message,
+    bool wait);
+static void coco_shard_added(coco_shard_t *shard, uint64_t position);
 
 
 coco_lane_t *
@@ -197,7 +200,21 @@ coco_lane_shard(coco_lane_t *lane, coco_str_t serial)
 int
 coco_lane_push(coco_lane_t *lane, const coco_message_t *message)
 {
-    coco_batch_t  *b;
+    return coco_lane_add(lane, message, true);
+}
+
+
+int
+coco_lane_try_push(coco_lane_t *lane, const coco_message_t *message)
+{
+    return coco_lane_add(lane, message, false);
+}
+
+
+static int
+coco_lane_add(coco_lane_t *lane, const coco_message_t *message, bool wait)
+{
+    int            rc;
     coco_shard_t  *shard;
 
     shard = coco_lane_shard(lane, message->serial);
@@ -205,27 +222,46 @@ coco_lane_push(coco_lane_t *lane, const coco_message_t *message)
 
     for ( ;; ) {
         if (atomic_load(&lane->stop.set)) {
-            pthread_mutex_unlock(&shard->mutex);
-            return COCO_ERROR;
+            rc = COCO_ERROR;
+            break;
         }
 
-        b = shard->filling;
-
-        if (coco_batch_add(b, message) == COCO_OK) {
+        if (coco_batch_add(shard->filling, message) == COCO_OK) {
+            coco_shard_added(shard, message->position);
+            rc = COCO_OK;
             break;
         }
 
         /* no memory is as good as full: the batch under way gives some back */
         shard->full = true;
         pthread_cond_signal(&shard->work);
+
+        if (!wait) {
+            rc = COCO_AGAIN;
+            break;
+        }
+
         pthread_cond_wait(&shard->room, &shard->mutex);
     }
+
+    pthread_mutex_unlock(&shard->mutex);
+
+    return rc;
+}
+
+
+/* With the shard's mutex. */
+static void
+coco_shard_added(coco_shard_t *shard, uint64_t position)
+{
+    coco_lane_t   *lane = shard->lane;
+    coco_batch_t  *b = shard->filling;
 
     if (b->count == 1) {
         b->first_at = coco_clock_monotonic_us();
     }
 
-    if (message->position != 0) {
+    if (position != 0) {
         pthread_mutex_lock(&lane->mutex);
 
         if (!b->tracked) {
@@ -233,17 +269,13 @@ coco_lane_push(coco_lane_t *lane, const coco_message_t *message)
             b->low = lane->pushed;
         }
 
-        lane->pushed = message->position;
+        lane->pushed = position;
         pthread_mutex_unlock(&lane->mutex);
     }
 
     if (b->count == 1 || b->count == b->max) {
         pthread_cond_signal(&shard->work);
     }
-
-    pthread_mutex_unlock(&shard->mutex);
-
-    return COCO_OK;
 }
 
 
@@ -354,7 +386,18 @@ coco_shard_idle(coco_shard_t *shard)
 static void
 coco_shard_done(coco_shard_t *shard)
 {
-    coco_lane_t  *lane = shard->lane;
+    coco_lane_t           *lane = shard->lane;
+    const coco_message_t  *m;
+
+    /* Only this thread touches the batch that is written: its sources may
+     * take locks of their own. */
+    for (size_t i = 0; i < shard->writing->count; i++) {
+        m = &shard->writing->messages[i];
+
+        if (m->done != NULL) {
+            m->done(m->done_data, m->tag);
+        }
+    }
 
     pthread_mutex_lock(&shard->mutex);
     coco_batch_reset(shard->writing);

@@ -27,7 +27,7 @@ typedef struct {
     unsigned     heartbeat_ttl_ms;   /* of the Redis copies, from order_ms */
     unsigned     retention_days;     /* older goes to state_history_late */
     unsigned     receives_max;       /* a message delivered more often is set
-                                        aside unread */
+                                        aside unread; 0: no limit */
     unsigned     services;           /* COCO_SERVICE_…, those in this process */
     bool         direct;             /* what one service of this process makes
                                         is applied by the others of it in the
