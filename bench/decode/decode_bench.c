@@ -63,7 +63,8 @@ coco_decode(bool records)
     }
 
     coco_json_out_init(&out, details, sizeof(details));
-    coco_heartbeat_details_encode(&out, &hb);
+    coco_heartbeat_details_encode(&out, &hb, false,
+                                  (coco_str_t) { NULL, 0 });
     sink += (double) out.len;
 
     coco_json_out_init(&out, record, sizeof(record));

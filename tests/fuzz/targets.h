@@ -266,7 +266,7 @@ fuzz_heartbeat_topic(coco_str_t topic, coco_str_t text)
     fuzz_json_sound(hb.battery);
     fuzz_json_sound(hb.location);
 
-    FUZZ_ENCODE(coco_heartbeat_details_encode(out, &hb));
+    FUZZ_ENCODE(coco_heartbeat_details_encode(out, &hb, true, driveu));
     FUZZ_ENCODE(coco_robot_state_encode(out, &hb, hb.state));
     FUZZ_ENCODE(coco_ephemeral_encode(out, &hb, true, driveu));
     FUZZ_ENCODE(coco_heartbeat_event_encode(out, &hb, hb.state, false,

@@ -44,13 +44,15 @@ decode(coco_heartbeat_t *ret, coco_str_t topic, const char *payload,
 })
 
 
-/* details is the payload less three members, whoever reads it. */
+/* details is the payload less four members, with the enrichment in the place
+ * of members of its names, whoever reads it. */
 static void
 details_are_checked(const coco_heartbeat_t *hb)
 {
     json_t  *details, *payload;
 
-    details = ENCODED(coco_heartbeat_details_encode(out, hb));
+    details = ENCODED(coco_heartbeat_details_encode(out, hb, true,
+                                                    coco_string("{\"a\":1}")));
     payload = json_loadb(hb->payload.data, hb->payload.len,
                          JSON_DECODE_INT_AS_REAL, NULL);
     assert_non_null(payload);
@@ -58,6 +60,9 @@ details_are_checked(const coco_heartbeat_t *hb)
     json_object_del(payload, "serial");
     json_object_del(payload, "ts");
     json_object_del(payload, "state");
+    json_object_del(payload, "topic");
+    json_object_set_new(payload, "remotelyControllable", json_true());
+    json_object_set_new(payload, "driveu", json_pack("{s:f}", "a", 1.0));
 
     assert_true(json_equal(details, payload));
 
