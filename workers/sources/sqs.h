@@ -6,6 +6,7 @@
 #ifndef COCO_SOURCE_SQS_H
 #define COCO_SOURCE_SQS_H
 
+#include "aws_credentials.h"
 #include "config.h"
 #include "lane.h"
 
@@ -20,11 +21,12 @@ typedef enum {
 
 /* All of it outlives the source. */
 typedef struct {
-    const coco_config_t  *config;
-    coco_sqs_queue_e      queue;
-    coco_lane_t          *heartbeats;     /* where each kind goes; not NULL */
-    coco_lane_t          *events;
-    coco_lane_t          *webhooks;
+    const coco_config_t     *config;
+    coco_sqs_queue_e         queue;
+    coco_aws_credentials_t  *credentials; /* one for all queues */
+    coco_lane_t             *heartbeats;  /* where each kind goes; not NULL */
+    coco_lane_t             *events;
+    coco_lane_t             *webhooks;
 } coco_source_sqs_options_t;
 
 typedef struct {
