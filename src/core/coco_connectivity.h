@@ -42,9 +42,9 @@ typedef struct {
  * Decodes and checks one webhook; received_at in ms. COCO_ERROR: *ret_count
  * of errors[] (COCO_CONNECTIVITY_ERRORS places) are filled, one for each bad
  * field, at least one. Rules: CONTRACT "POST /driveu/webhook": eventName is
- * "status"; unit streamer, node or relay; status 1 to 64 bytes; uuid 1 to 128
- * bytes; vin a serial, null or absent; time whole microseconds, not before
- * 2015, not over a day ahead of received_at (a time that looks like seconds,
+ * "status"; unit streamer, node or relay; status 1 to 64 bytes and uuid 1 to
+ * 128 bytes, both without escapes; vin a serial, null or absent; time whole
+ * microseconds, not before 2015, not over a day ahead of received_at (a time that looks like seconds,
  * milliseconds or nanoseconds is told so). Other members are let through.
  */
 int coco_connectivity_decode(coco_connectivity_t *ret, coco_str_t payload,
