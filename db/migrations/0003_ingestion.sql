@@ -76,29 +76,40 @@ alter table coco.dead_letter
     add column cause_ts timestamptz;
 
 
+-- What a robot's teleoperation is, one row for every serial: the document
+-- that the HTTP replies show as driveu (a member per unit, null without any),
+-- whether the robot can be driven remotely, and when the newest was learnt.
 -- CONTRACT: the streamer's latest status is online or connectedToNode, and
 -- neither its node nor its relay was last reported offline.  The rule is that
 -- of coco_remotely_controllable() in the core; a suite compares the two.
-create function coco.remotely_controllable(p_serial text)
-returns boolean language sql stable parallel safe as $$
-    select coalesce(bool_or(unit = 'streamer'
-                            and status in ('online', 'connectedToNode'))
-                    and not bool_or(unit in ('node', 'relay')
-                                    and status = 'offline'), false)
-      from coco.driveu_status where serial = p_serial
+-- One query, so that the planner takes it into those that join it.
+create function coco.driveu(p_serial text)
+returns table (document text, controllable boolean, received_at timestamptz)
+language sql stable parallel safe as $$
+    select '{' || string_agg(
+               '"' || s.unit || '":{"status":' || to_json(s.status)
+                   || ',"ts":' || coco.to_ms(s.time)
+                   || ',"uuid":' || to_json(s.uuid) || '}', ','
+               order by array_position(array['streamer', 'node', 'relay'],
+                                       s.unit)) || '}',
+           coalesce(bool_or(s.unit = 'streamer'
+                            and s.status in ('online', 'connectedToNode'))
+                    and not bool_or(s.unit in ('node', 'relay')
+                                    and s.status = 'offline'), false),
+           max(s.received_at)
+      from coco.driveu_status s where s.serial = p_serial
 $$;
 
 
--- What the HTTP replies show as driveu: a member per unit, null without any.
+create function coco.remotely_controllable(p_serial text)
+returns boolean language sql stable parallel safe as $$
+    select controllable from coco.driveu(p_serial)
+$$;
+
+
 create function coco.driveu_document(p_serial text)
 returns text language sql stable parallel safe as $$
-    select '{' || string_agg(
-               to_json(unit)::text || ':' || row_to_json(doc)::text, ','
-               order by array_position(array['streamer', 'node', 'relay'],
-                                       unit)) || '}'
-      from coco.driveu_status s,
-           lateral (select s.status, coco.to_ms(s.time) as ts, s.uuid) doc
-     where serial = p_serial
+    select document from coco.driveu(p_serial)
 $$;
 
 
