@@ -88,7 +88,8 @@ returns table (document text, controllable boolean, received_at timestamptz)
 language sql stable parallel safe as $$
     select '{' || string_agg(
                '"' || s.unit || '":{"status":' || to_json(s.status)
-                   || ',"ts":' || coco.to_ms(s.time)
+                   || ',"ts":'
+                   || coco.to_ms(date_trunc('milliseconds', s.time))
                    || ',"uuid":' || to_json(s.uuid) || '}', ','
                order by array_position(array['streamer', 'node', 'relay'],
                                        s.unit)) || '}',
