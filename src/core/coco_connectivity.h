@@ -44,8 +44,9 @@ typedef struct {
  * field, at least one. Rules: CONTRACT "POST /driveu/webhook": eventName is
  * "status"; unit streamer, node or relay; status 1 to 64 bytes and uuid 1 to
  * 128 bytes, both without escapes; vin a serial, null or absent; time whole
- * microseconds, not before 2015, not over a day ahead of received_at (a time that looks like seconds,
- * milliseconds or nanoseconds is told so). Other members are let through.
+ * microseconds, not before 2015, not over a day ahead of received_at (a time
+ * that looks like seconds, milliseconds or nanoseconds is told so). Other
+ * members are let through.
  */
 int coco_connectivity_decode(coco_connectivity_t *ret, coco_str_t payload,
     int64_t received_at, coco_error_t *errors, size_t *ret_count);
