@@ -82,6 +82,7 @@ alter table coco.dead_letter
 -- CONTRACT: the streamer's latest status is online or connectedToNode, and
 -- neither its node nor its relay was last reported offline.  The rule is that
 -- of coco_remotely_controllable() in the core; a suite compares the two.
+-- ts is cut to milliseconds, as in the core: coco.to_ms() alone would round.
 -- One query, so that the planner takes it into those that join it.
 create function coco.driveu(p_serial text)
 returns table (document text, controllable boolean, received_at timestamptz)
