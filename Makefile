@@ -35,7 +35,9 @@ MODULE     := $(BUILD)/ngx_coco_module.so
 
 NGINX_SRC  ?= /usr/share/nginx/src
 
-all: $(MODULE) $(BIN)/coco-worker $(BIN)/coco-sim   ## builds everything
+PROGRAMS   := $(addprefix $(BIN)/,coco-worker coco-sim coco-kafka)
+
+all: $(MODULE) $(PROGRAMS)          ## builds everything
 
 help:                               ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 16
@@ -66,6 +68,11 @@ $(BIN)/coco-sim: $(call objects,$(SIM_SRC))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lm
+
+$(BIN)/coco-kafka: $(call objects,sim/kafka/main.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lrdkafka
 
 $(BUILD)/tests/%: tests/unit/%.c $(WORKER_LIB) $(CORE_LIB)
 	@mkdir -p $(@D)
@@ -116,6 +123,7 @@ $(MODULE): $(NGINX_TREE)/objs/Makefile $(MODULE_DEPS)
 module: $(MODULE)                   ## builds the nginx module alone
 worker: $(BIN)/coco-worker          ## builds the worker alone
 sim: $(BIN)/coco-sim                ## builds the simulated robots alone
+kafka: $(BIN)/coco-kafka            ## builds the stack's Kafka alone
 tests: $(TESTS)                     ## builds the unit tests
 
 # --- suites -----------------------------------------------------------------
@@ -159,7 +167,7 @@ clean:                              ## removes what was built
 	rm -rf $(BUILD) $(BIN)
 
 FORCE:
-.PHONY: all help module worker sim tests test test-unit test-nginx \
+.PHONY: all help module worker sim kafka tests test test-unit test-nginx \
         test-valgrind lint \
         fuzzers fuzz asan bench clean FORCE
 .DELETE_ON_ERROR:
