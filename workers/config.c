@@ -11,8 +11,13 @@
 
 #include "config.h"
 #include "config_options.h"
+#include "services/service.h"
 
-#define COCO_CONFIG_LINE  200      /* inih's, with its end */
+#define COCO_CONFIG_LINE         200      /* inih's, with its end */
+
+/* Where an option was set, when not in a line of the file. */
+#define COCO_CONFIG_ENVIRONMENT  -1
+#define COCO_CONFIG_ARGUMENTS    -2
 
 extern char  **environ;
 
@@ -25,7 +30,8 @@ typedef struct {
     int             line;
     bool            cut;           /* the line was too long */
     unsigned        mistakes;
-    int            *lines;         /* where each option was set; 0: not */
+    int            *lines;         /* where each option was set; 0: not,
+                                      below 0: COCO_CONFIG_… */
 } coco_config_reader_t;
 
 
@@ -34,6 +40,8 @@ static char *coco_config_line(char *buf, int size, void *data);
 static int coco_config_pair(void *data, const char *section, const char *key,
     const char *value);
 static void coco_config_environment_read(coco_config_reader_t *r);
+static void coco_config_set(coco_config_reader_t *r,
+    const coco_option_t *option, const char *value, int line);
 static void coco_config_environment_check(coco_config_reader_t *r,
     const char *variable);
 static void coco_config_mistake(coco_config_reader_t *r, int line,
@@ -47,17 +55,39 @@ static void coco_config_unknown(coco_config_reader_t *r, int line,
 static void coco_config_secrets_read(coco_config_reader_t *r);
 static char *coco_config_secret(coco_config_reader_t *r, const char *name,
     const char *path);
+static void coco_config_services_read(coco_config_reader_t *r);
+static unsigned coco_config_service(const char *word, size_t len);
 static void coco_config_check(coco_config_reader_t *r);
 static void coco_config_filter_check(coco_config_reader_t *r,
     const char *name, const char *filter);
 static void coco_config_tls_check(coco_config_reader_t *r);
+static void coco_config_file_check(coco_config_reader_t *r, const char *name,
+    const char *path, const char *off);
+static void coco_config_bus_check(coco_config_reader_t *r);
+static void coco_config_sqs_check(coco_config_reader_t *r);
+static void coco_config_url_check(coco_config_reader_t *r, const char *name,
+    const char *url);
 static void coco_config_postgres_check(coco_config_reader_t *r);
 static void coco_config_conninfo_put(FILE *out, const char *key,
     const char *value);
 
 
+static const struct {
+    const char  *word;
+    unsigned     bit;
+}  coco_config_services[] = {
+    { "state", COCO_SERVICE_STATE },
+    { "operations", COCO_SERVICE_OPERATIONS },
+    { "fleet", COCO_SERVICE_FLEET },
+};
+
+#define COCO_CONFIG_SERVICES                                                  \
+    (sizeof(coco_config_services) / sizeof(coco_config_services[0]))
+
+
 int
-coco_config_load(coco_config_t *ret, const char *path, FILE *errors)
+coco_config_load(coco_config_t *ret, const char *path, const char *services,
+    FILE *errors)
 {
     char                  error[256];
     size_t                i;
@@ -90,8 +120,14 @@ coco_config_load(coco_config_t *ret, const char *path, FILE *errors)
 
     coco_config_environment_read(&r);
 
+    if (services != NULL) {
+        coco_config_set(&r, coco_option_find("process.services"), services,
+                        COCO_CONFIG_ARGUMENTS);
+    }
+
     if (r.mistakes == 0) {
         coco_config_secrets_read(&r);
+        coco_config_services_read(&r);
         coco_config_check(&r);
     }
 
@@ -215,7 +251,7 @@ static int
 coco_config_pair(void *data, const char *section, const char *key,
     const char *value)
 {
-    char                   name[128], error[256], env[128];
+    char                   name[128], env[128];
     size_t                 i;
     const coco_option_t   *option;
     coco_config_reader_t  *r;
@@ -242,8 +278,6 @@ coco_config_pair(void *data, const char *section, const char *key,
         return 1;
     }
 
-    r->lines[i] = r->line;
-
     if (option->type == COCO_OPTION_SECRET) {
         coco_option_env(env, option);
         coco_config_mistake(r, r->line, name, "a secret does not belong into "
@@ -252,11 +286,7 @@ coco_config_pair(void *data, const char *section, const char *key,
         return 1;
     }
 
-    if (coco_option_read(option, r->config, value, error, sizeof(error))
-        != COCO_OK)
-    {
-        coco_config_mistake(r, r->line, name, "%s", error);
-    }
+    coco_config_set(r, option, value, r->line);
 
     return 1;
 }
@@ -265,7 +295,7 @@ coco_config_pair(void *data, const char *section, const char *key,
 static void
 coco_config_environment_read(coco_config_reader_t *r)
 {
-    char           env[COCO_OPTION_NAME_SIZE + 16], error[256], **variable;
+    char           env[COCO_OPTION_NAME_SIZE + 16], **variable;
     size_t         i;
     const char    *value;
 
@@ -274,18 +304,29 @@ coco_config_environment_read(coco_config_reader_t *r)
         value = getenv(env);
 
         if (value != NULL) {
-            r->lines[i] = -1;
-
-            if (coco_option_read(&coco_options[i], r->config, value, error,
-                                 sizeof(error)) != COCO_OK)
-            {
-                coco_config_wrong(r, coco_options[i].name, "%s", error);
-            }
+            coco_config_set(r, &coco_options[i], value,
+                            COCO_CONFIG_ENVIRONMENT);
         }
     }
 
     for (variable = environ; *variable != NULL; variable++) {
         coco_config_environment_check(r, *variable);
+    }
+}
+
+
+static void
+coco_config_set(coco_config_reader_t *r, const coco_option_t *option,
+    const char *value, int line)
+{
+    char  error[256];
+
+    r->lines[option - coco_options] = line;
+
+    if (coco_option_read(option, r->config, value, error, sizeof(error))
+        != COCO_OK)
+    {
+        coco_config_wrong(r, option->name, "%s", error);
     }
 }
 
@@ -330,11 +371,11 @@ coco_config_environment_check(coco_config_reader_t *r, const char *variable)
 
     name[section] = '.';
     name[len] = '\0';
-    coco_config_unknown(r, -1, name);
+    coco_config_unknown(r, COCO_CONFIG_ENVIRONMENT, name);
 }
 
 
-/* line -1: the environment; 0: no place known. */
+/* line 0: no place known. */
 static void
 coco_config_mistake(coco_config_reader_t *r, int line, const char *name,
     const char *fmt, ...)
@@ -346,7 +387,8 @@ coco_config_mistake(coco_config_reader_t *r, int line, const char *name,
     if (line > 0) {
         fprintf(r->errors, "%s:%d: ", r->path, line);
     } else if (line < 0) {
-        fprintf(r->errors, "environment: ");
+        fprintf(r->errors, line == COCO_CONFIG_ARGUMENTS
+                           ? "arguments: " : "environment: ");
     } else if (r->path != NULL) {
         fprintf(r->errors, "%s: ", r->path);
     }
@@ -416,6 +458,8 @@ coco_config_secrets_read(coco_config_reader_t *r)
           &r->config->postgres_password },
         { "redis.password_file", r->config->redis_password_file,
           &r->config->redis_password },
+        { "rabbitmq.password_file", r->config->rabbitmq_password_file,
+          &r->config->rabbitmq_password },
     };
 
     for (i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
@@ -465,6 +509,62 @@ coco_config_secret(coco_config_reader_t *r, const char *name,
 }
 
 
+static void
+coco_config_services_read(coco_config_reader_t *r)
+{
+    char         known[128];
+    size_t       i, len;
+    unsigned     bit;
+    const char  *p;
+
+    known[0] = '\0';
+
+    for (i = 0; i < COCO_CONFIG_SERVICES; i++) {
+        strcat(known, " ");
+        strcat(known, coco_config_services[i].word);
+    }
+
+    for (p = r->config->services; /* void */ ; p += len + 1) {
+        len = strcspn(p, ",");
+        bit = coco_config_service(p, len);
+
+        if (bit == 0) {
+            coco_config_wrong(r, "process.services", "\"%.*s\" is none of: "
+                              "all%s; several are separated by a comma, "
+                              "without blanks", (int) len, p, known);
+            return;
+        }
+
+        r->config->service_bits |= bit;
+
+        if (p[len] == '\0') {
+            return;
+        }
+    }
+}
+
+
+static unsigned
+coco_config_service(const char *word, size_t len)
+{
+    size_t  i;
+
+    if (len == 3 && memcmp(word, "all", 3) == 0) {
+        return COCO_SERVICES_ALL;
+    }
+
+    for (i = 0; i < COCO_CONFIG_SERVICES; i++) {
+        if (strlen(coco_config_services[i].word) == len
+            && memcmp(coco_config_services[i].word, word, len) == 0)
+        {
+            return coco_config_services[i].bit;
+        }
+    }
+
+    return 0;
+}
+
+
 /* What no row of the table can say alone. */
 static void
 coco_config_check(coco_config_reader_t *r)
@@ -478,6 +578,8 @@ coco_config_check(coco_config_reader_t *r)
     coco_config_filter_check(r, "mqtt.events_filter", c->mqtt_events_filter);
     coco_config_tls_check(r);
     coco_config_postgres_check(r);
+    coco_config_bus_check(r);
+    coco_config_sqs_check(r);
 
     if (c->mqtt_shared_group && strpbrk(c->mqtt_shared_group, "/+#")) {
         coco_config_wrong(r, "mqtt.shared_group", "must not hold /, + or #");
@@ -533,43 +635,129 @@ coco_config_filter_check(coco_config_reader_t *r, const char *name,
 static void
 coco_config_tls_check(coco_config_reader_t *r)
 {
-    FILE    *file;
-    size_t   i;
+    coco_config_t  *c;
 
-    const struct {
-        const char  *name;
-        const char  *path;
-    }  files[] = {
-        { "mqtt.tls_ca_file", r->config->mqtt_tls_ca_file },
-        { "mqtt.tls_cert_file", r->config->mqtt_tls_cert_file },
-        { "mqtt.tls_key_file", r->config->mqtt_tls_key_file },
-    };
+    c = r->config;
 
-    for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+    coco_config_file_check(r, "mqtt.tls_ca_file", c->mqtt_tls_ca_file,
+                           c->mqtt_tls ? NULL : "mqtt.tls");
+    coco_config_file_check(r, "mqtt.tls_cert_file", c->mqtt_tls_cert_file,
+                           c->mqtt_tls ? NULL : "mqtt.tls");
+    coco_config_file_check(r, "mqtt.tls_key_file", c->mqtt_tls_key_file,
+                           c->mqtt_tls ? NULL : "mqtt.tls");
+    coco_config_file_check(r, "rabbitmq.tls_ca_file",
+                           c->rabbitmq_tls_ca_file,
+                           c->rabbitmq_tls ? NULL : "rabbitmq.tls");
 
-        if (files[i].path == NULL) {
-            continue;
-        }
+    if (!c->mqtt_tls_cert_file != !c->mqtt_tls_key_file) {
+        coco_config_wrong(r, c->mqtt_tls_cert_file ? "mqtt.tls_key_file"
+                                                   : "mqtt.tls_cert_file",
+                          "missing; a certificate and its key go together");
+    }
+}
 
-        if (!r->config->mqtt_tls) {
-            coco_config_wrong(r, files[i].name, "has no effect without "
-                              "mqtt.tls = on");
-        }
 
-        file = fopen(files[i].path, "re");
-        if (file == NULL) {
-            coco_config_wrong(r, files[i].name, "%s cannot be read: %s",
-                              files[i].path, strerror(errno));
-            continue;
-        }
+/* off: the option without which the file has no effect; NULL: it is on. */
+static void
+coco_config_file_check(coco_config_reader_t *r, const char *name,
+    const char *path, const char *off)
+{
+    FILE  *file;
 
-        fclose(file);
+    if (path == NULL) {
+        return;
     }
 
-    if (!r->config->mqtt_tls_cert_file != !r->config->mqtt_tls_key_file) {
-        coco_config_wrong(r, r->config->mqtt_tls_cert_file
-                             ? "mqtt.tls_key_file" : "mqtt.tls_cert_file",
-                          "missing; a certificate and its key go together");
+    if (off != NULL) {
+        coco_config_wrong(r, name, "has no effect without %s = on", off);
+    }
+
+    file = fopen(path, "re");
+
+    if (file == NULL) {
+        coco_config_wrong(r, name, "%s cannot be read: %s", path,
+                          strerror(errno));
+        return;
+    }
+
+    fclose(file);
+}
+
+
+static void
+coco_config_bus_check(coco_config_reader_t *r)
+{
+    coco_config_t  *c;
+
+    c = r->config;
+
+    if (c->service_bits != COCO_SERVICES_ALL && c->bus_engines == 0) {
+        coco_config_wrong(r, "process.services", "\"%s\" leaves services to "
+                          "other processes, which no bus reaches; set "
+                          "bus.engines to rabbitmq or kafka, or name all",
+                          c->services);
+    }
+
+    if (c->kafka_feeds_fleet && (c->bus_engines & COCO_BUS_KAFKA) == 0) {
+        coco_config_wrong(r, "kafka.feeds_fleet", "nothing writes the "
+                          "telemetry topic without kafka in bus.engines; add "
+                          "it there, or turn this off");
+    }
+}
+
+
+static void
+coco_config_sqs_check(coco_config_reader_t *r)
+{
+    coco_config_t  *c;
+
+    c = r->config;
+
+    coco_config_url_check(r, "sqs.endpoint", c->sqs_endpoint);
+    coco_config_url_check(r, "sqs.events_queue_url",
+                          c->sqs_queue_url[COCO_CONFIG_SQS_EVENTS]);
+    coco_config_url_check(r, "sqs.state_queue_url",
+                          c->sqs_queue_url[COCO_CONFIG_SQS_STATE]);
+    coco_config_url_check(r, "sqs.connectivity_queue_url",
+                          c->sqs_queue_url[COCO_CONFIG_SQS_CONNECTIVITY]);
+}
+
+
+/* AWS's own addresses hold the region, which goes into the signature. */
+static void
+coco_config_url_check(coco_config_reader_t *r, const char *name,
+    const char *url)
+{
+    size_t       len;
+    const char  *host, *region;
+
+    static const char  aws[] = "https://sqs.";
+
+    if (url == NULL) {
+        return;
+    }
+
+    region = r->config->sqs_region;
+
+    if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0) {
+        coco_config_wrong(r, name, "\"%s\" must begin with https:// or "
+                          "http://, as in https://sqs.%s.amazonaws.com/"
+                          "123456789012/robots", url, region);
+        return;
+    }
+
+    if (strncmp(url, aws, sizeof(aws) - 1) != 0) {
+        return;
+    }
+
+    host = url + sizeof(aws) - 1;
+    len = strcspn(host, "./");
+
+    if (strncmp(host + len, ".amazonaws.com", 14) == 0
+        && (strlen(region) != len || memcmp(host, region, len) != 0))
+    {
+        coco_config_wrong(r, name, "is in the region %.*s; sqs.region says "
+                          "%s", (int) len, host, region);
     }
 }
 

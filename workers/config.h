@@ -134,8 +134,10 @@ typedef struct {
 
 /* Every mistake is a line on `errors`, with its place and a remedy; then
  * COCO_ERROR, and *ret needs no freeing. path NULL: defaults and environment
- * alone. */
-int coco_config_load(coco_config_t *ret, const char *path, FILE *errors);
+ * alone. services: the argument of --services, which goes before both; NULL:
+ * none. */
+int coco_config_load(coco_config_t *ret, const char *path,
+    const char *services, FILE *errors);
 void coco_config_free(coco_config_t *config);
 
 /* A line for each option: name, type, default and environment variable,

@@ -23,6 +23,7 @@
 
 typedef struct {
     const char  *config;
+    const char  *services;         /* NULL: as configured */
     bool         check;
 } coco_main_args_t;
 
@@ -50,7 +51,9 @@ main(int argc, char **argv)
         return rc;
     }
 
-    if (coco_config_load(&config, args.config, stderr) != COCO_OK) {
+    if (coco_config_load(&config, args.config, args.services, stderr)
+        != COCO_OK)
+    {
         return EXIT_FAILURE;
     }
 
@@ -77,6 +80,7 @@ coco_main_args_read(coco_main_args_t *ret, int argc, char **argv)
 
     static const struct option  options[] = {
         { "config", required_argument, NULL, 'c' },
+        { "services", required_argument, NULL, 's' },
         { "check-config", no_argument, NULL, 't' },
         { "print-options", no_argument, NULL, 'p' },
         { "version", no_argument, NULL, 'V' },
@@ -91,6 +95,9 @@ coco_main_args_read(coco_main_args_t *ret, int argc, char **argv)
         switch (option) {
         case 'c':
             ret->config = optarg;
+            break;
+        case 's':
+            ret->services = optarg;
             break;
         case 't':
             ret->check = true;
@@ -124,10 +131,13 @@ static void
 coco_main_help(FILE *out)
 {
     fprintf(out,
-        "usage: coco-worker [-c FILE] [--check-config | --print-options]\n"
+        "usage: coco-worker [-c FILE] [--services LIST]\n"
+        "                   [--check-config | --print-options]\n"
         "\n"
         "  -c, --config FILE   the configuration; without it the defaults\n"
         "                      and the environment (COCO_WORKER_...) hold\n"
+        "  --services LIST     goes before process.services: all, or some\n"
+        "                      of state,operations,fleet\n"
         "  --check-config      says what is wrong with it and ends\n"
         "  --print-options     lists option, type, default and variable\n"
         "  --version\n"
@@ -152,7 +162,8 @@ coco_main_run(const coco_main_args_t *args, coco_config_t *config)
     coco_main_signals_init(&signals);
 
     coco_log(COCO_LOG_INFO, "starting", "version", "%s", COCO_WORKER_VERSION,
-             "config", "%s", args->config ? args->config : "", NULL);
+             "config", "%s", args->config ? args->config : "", "services",
+             "%s", config->services, NULL);
 
     if (coco_worker_start(&worker, config, error, sizeof(error)) != COCO_OK) {
         coco_log(COCO_LOG_ERROR, "start_failed", "error", "%s", error, NULL);
@@ -247,7 +258,9 @@ coco_main_reload(const coco_main_args_t *args)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
                (long long) now.tv_sec * 1000000 + now.tv_nsec / 1000);
 
-    if (coco_config_load(&config, args->config, stderr) == COCO_OK) {
+    if (coco_config_load(&config, args->config, args->services, stderr)
+        == COCO_OK)
+    {
         coco_log_level_set((coco_log_level_e) config.log_level);
         coco_config_free(&config);
         coco_log(COCO_LOG_INFO, "reloaded", NULL);

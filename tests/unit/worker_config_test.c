@@ -13,11 +13,13 @@
 
 #include "config.h"
 #include "config_options.h"
+#include "services/service.h"
 #include "sources/topic.h"
 
 
 static char           path[64], secret[64];
 static char          *said;
+static const char    *services;          /* the argument */
 static coco_config_t  config;
 
 
@@ -71,7 +73,7 @@ load(const char *text)
     free(said);
     out = open_memstream(&said, &len);
     assert_non_null(out);
-    rc = coco_config_load(&config, path, out);
+    rc = coco_config_load(&config, path, services, out);
     fclose(out);
 
     return rc;
@@ -195,7 +197,7 @@ test_mistakes(void **state)
     refused("[mqtt]\nprot = 1\n",
             "2: mqtt.prot: no such option; did you mean mqtt.port?\n");
     refused("[lane]\nshards = 1\n",
-            "2: lane.shards: no such option; did you mean events.shards?\n");
+            "2: lane.shards: no such option; did you mean bus.shards?\n");
     refused("[x]\nanything_at_all = 1\n", "2: x.anything_at_all: no such "
             "option; coco-worker --print-options lists them all\n");
     refused("[mqtt]\n\nport = 8x\n",
@@ -263,13 +265,96 @@ test_combinations(void **state)
 
 
 static void
+test_services(void **state)
+{
+    assert_int_equal(load(""), COCO_OK);
+    assert_int_equal(config.service_bits, COCO_SERVICES_ALL);
+    coco_config_free(&config);
+
+    assert_int_equal(load("[process]\nservices = fleet,operations\n"
+                          "[bus]\nengines = rabbitmq\n"), COCO_OK);
+    assert_int_equal(config.service_bits,
+                     COCO_SERVICE_FLEET | COCO_SERVICE_OPERATIONS);
+    coco_config_free(&config);
+
+    /* all by name need no bus */
+    assert_int_equal(load("[process]\nservices = state,operations,fleet\n"),
+                     COCO_OK);
+    coco_config_free(&config);
+
+    refused("[process]\nservices = state,flete\n", "2: process.services: "
+            "\"flete\" is none of: all state operations fleet; several are "
+            "separated by a comma, without blanks\n");
+    refused("[process]\nservices = state,\n",
+            "2: process.services: \"\" is none of: ");
+    refused("[process]\nservices = state, fleet\n",
+            "2: process.services: \" fleet\" is none of: ");
+    refused("[process]\nservices = state\n", "2: process.services: \"state\" "
+            "leaves services to other processes, which no bus reaches; set "
+            "bus.engines to rabbitmq or kafka, or name all\n");
+
+    /* the argument goes first */
+    services = "dispatch";
+    setenv("COCO_WORKER_PROCESS_SERVICES", "fleet", 1);
+    assert_int_equal(load("[process]\nservices = state\n"), COCO_ERROR);
+    assert_ptr_equal(said, strstr(said, "arguments: process.services: "
+                                  "\"dispatch\" is none of: all state "));
+
+    services = "all";
+    assert_int_equal(load("[process]\nservices = state\n"), COCO_OK);
+    assert_int_equal(config.service_bits, COCO_SERVICES_ALL);
+    coco_config_free(&config);
+
+    services = NULL;
+    unsetenv("COCO_WORKER_PROCESS_SERVICES");
+}
+
+
+static void
+test_bus_and_queues(void **state)
+{
+    char  text[512];
+
+    refused("[kafka]\nfeeds_fleet = on\n[bus]\nengines = rabbitmq\n",
+            "2: kafka.feeds_fleet: nothing writes the telemetry topic "
+            "without kafka in bus.engines; ");
+    refused("[bus]\nengines = kafka rabbitmq\n", "2: bus.engines: \"kafka "
+            "rabbitmq\" is none of: none rabbitmq kafka rabbitmq,kafka\n");
+    refused("[rabbitmq]\ntls_ca_file = /etc/passwd\n", "2: "
+            "rabbitmq.tls_ca_file: has no effect without rabbitmq.tls = on\n");
+
+    put(secret, "s3cret\n");
+    snprintf(text, sizeof(text), "[rabbitmq]\npassword_file = %s\n"
+             "[bus]\nengines = rabbitmq,kafka\n[kafka]\nfeeds_fleet = on\n",
+             secret);
+    assert_int_equal(load(text), COCO_OK);
+    assert_string_equal(config.rabbitmq_password, "s3cret");
+    assert_int_equal(config.bus_engines, COCO_BUS_RABBITMQ | COCO_BUS_KAFKA);
+    coco_config_free(&config);
+
+    refused("[sqs]\nstate_queue_url = robots\n", "2: sqs.state_queue_url: "
+            "\"robots\" must begin with https:// or http://, as in "
+            "https://sqs.us-east-1.amazonaws.com/123456789012/robots\n");
+    refused("[sqs]\nregion = eu-west-1\nevents_queue_url = "
+            "https://sqs.us-east-1.amazonaws.com/1/q\n",
+            "3: sqs.events_queue_url: is in the region us-east-1; sqs.region "
+            "says eu-west-1\n");
+    assert_int_equal(load("[sqs]\nregion = eu-west-1\nevents_queue_url = "
+                          "https://sqs.eu-west-1.amazonaws.com/1/q\n"
+                          "endpoint = http://127.0.0.1:1\n"), COCO_OK);
+    coco_config_free(&config);
+}
+
+
+static void
 test_no_file(void **state)
 {
     size_t  len;
     FILE   *out;
 
     out = open_memstream(&said, &len);
-    assert_int_equal(coco_config_load(&config, "/nowhere/c.conf", out),
+    assert_int_equal(coco_config_load(&config, "/nowhere/c.conf", NULL,
+                                      out),
                      COCO_ERROR);
     fclose(out);
     assert_non_null(strstr(said, "/nowhere/c.conf: cannot be read: "));
@@ -350,6 +435,8 @@ main(void)
         config_test(test_secrets),
         config_test(test_mistakes),
         config_test(test_combinations),
+        config_test(test_services),
+        config_test(test_bus_and_queues),
         config_test(test_no_file),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_topic),
