@@ -270,3 +270,26 @@ ngx_coco_args_numbers(ngx_str_t *text, double *ret, ngx_uint_t count)
 
     return NGX_OK;
 }
+
+
+ngx_table_elt_t *
+ngx_coco_header_find(ngx_http_request_t *r, const ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == name->len
+                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
+}

@@ -1,5 +1,6 @@
 /*
- * Query arguments: decoded, checked, each error naming its field.
+ * Query arguments: decoded, checked, each error naming its field; headers
+ * that nginx has no place for.
  */
 
 #ifndef NGX_COCO_ARGS_H
@@ -37,5 +38,9 @@ ngx_int_t ngx_coco_arg_cursor(ngx_http_request_t *r, int64_t *ret_ms,
     ngx_str_t *ret_key, coco_error_t *err);
 ngx_int_t ngx_coco_cursor_encode(ngx_http_request_t *r, int64_t ms,
     coco_str_t key, ngx_str_t *ret);
+
+/* The first header of this name, whatever its case; NULL when absent. */
+ngx_table_elt_t *ngx_coco_header_find(ngx_http_request_t *r,
+    const ngx_str_t *name);
 
 #endif /* NGX_COCO_ARGS_H */

@@ -9,12 +9,14 @@
 #include "ngx_coco.h"
 #include "ngx_coco_redis.h"
 #include "ngx_coco_pg.h"
+#include "ngx_coco_inbox.h"
 
 typedef struct ngx_coco_auth_s  ngx_coco_auth_t;    /* ngx_coco_auth.h */
 
 typedef struct {
     ngx_coco_redis_t  *redis;              /* NULL: coco_redis not given */
     ngx_coco_pg_t     *pg;                 /* NULL: coco_postgres not given */
+    ngx_coco_inbox_t  *inbox;              /* for use when pg is given */
     ngx_coco_auth_t   *auth;               /* never NULL */
 
     ngx_msec_t         redis_timeout;      /* coco_redis_timeout, 250 ms */

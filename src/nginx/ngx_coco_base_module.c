@@ -171,11 +171,14 @@ ngx_coco_base_create_main_conf(ngx_conf_t *cf)
     conf->low_battery = NGX_CONF_UNSET_UINT;
     conf->teleoperation = NGX_CONF_UNSET;
 
+    conf->inbox = ngx_coco_inbox_create(cf);
     conf->auth = ngx_coco_auth_create(cf);
     conf->statements = ngx_array_create(cf->pool, 16,
                                         sizeof(ngx_coco_pg_statement_t *));
 
-    if (conf->auth == NULL || conf->statements == NULL) {
+    if (conf->inbox == NULL || conf->auth == NULL
+        || conf->statements == NULL)
+    {
         return NULL;
     }
 
@@ -348,7 +351,12 @@ ngx_coco_base_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (bcf->pg && ngx_coco_pg_init_process(bcf->pg, cycle) != NGX_OK) {
+    if (bcf->pg
+        && (ngx_coco_pg_init_process(bcf->pg, cycle) != NGX_OK
+            || ngx_coco_inbox_init_process(bcf->inbox, bcf->pg,
+                                           bcf->postgres_timeout, cycle)
+               != NGX_OK))
+    {
         return NGX_ERROR;
     }
 
@@ -373,5 +381,6 @@ ngx_coco_base_exit_process(ngx_cycle_t *cycle)
 
     if (bcf->pg) {
         ngx_coco_pg_exit_process(bcf->pg);
+        ngx_coco_inbox_exit_process(bcf->inbox);
     }
 }

@@ -32,6 +32,8 @@ typedef struct {
 } ngx_coco_query_rows_t;
 
 
+static ngx_coco_query_ctx_t *ngx_coco_query_create(ngx_http_request_t *r,
+    ngx_coco_query_reply_pt reply, void *data);
 static void ngx_coco_query_handler(void *data, ngx_coco_outcome_e outcome,
     PGresult *result);
 static void ngx_coco_query_done(ngx_http_request_t *r, void *data);
@@ -68,19 +70,9 @@ ngx_coco_query(ngx_http_request_t *r, ngx_coco_pg_statement_t *statement,
         return ngx_coco_reply_unavailable(r, "Postgres", NGX_COCO_DOWN);
     }
 
-    ctx = ngx_palloc(r->pool, sizeof(ngx_coco_query_ctx_t));
-    if (ctx == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ctx = ngx_coco_query_create(r, reply, data);
 
-    ctx->request = r;
-    ctx->reply = reply;
-    ctx->data = data;
-    ctx->rc = NGX_ERROR;
-
-    ctx->waiter = ngx_coco_waiter_create(r, ngx_coco_query_done, ctx);
-
-    if (ctx->waiter == NULL
+    if (ctx == NULL
         || ngx_coco_waiter_pg(ctx->waiter, statement, params,
                               ngx_coco_query_handler)
            != NGX_OK)
@@ -89,6 +81,50 @@ ngx_coco_query(ngx_http_request_t *r, ngx_coco_pg_statement_t *statement,
     }
 
     return ngx_coco_waiter_wait(ctx->waiter);
+}
+
+
+ngx_int_t
+ngx_coco_query_store(ngx_http_request_t *r, const ngx_coco_webhook_t *webhook,
+    ngx_coco_query_reply_pt reply, void *data)
+{
+    ngx_coco_query_ctx_t  *ctx;
+
+    if (ngx_coco_base_conf(r)->pg == NULL) {
+        return ngx_coco_reply_unavailable(r, "Postgres", NGX_COCO_DOWN);
+    }
+
+    ctx = ngx_coco_query_create(r, reply, data);
+
+    if (ctx == NULL
+        || ngx_coco_waiter_inbox(ctx->waiter, webhook, ngx_coco_query_handler)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_coco_waiter_wait(ctx->waiter);
+}
+
+
+static ngx_coco_query_ctx_t *
+ngx_coco_query_create(ngx_http_request_t *r, ngx_coco_query_reply_pt reply,
+    void *data)
+{
+    ngx_coco_query_ctx_t  *ctx;
+
+    ctx = ngx_palloc(r->pool, sizeof(ngx_coco_query_ctx_t));
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    ctx->request = r;
+    ctx->reply = reply;
+    ctx->data = data;
+    ctx->rc = NGX_ERROR;
+    ctx->waiter = ngx_coco_waiter_create(r, ngx_coco_query_done, ctx);
+
+    return ctx->waiter ? ctx : NULL;
 }
 
 
@@ -304,49 +340,28 @@ static ngx_int_t
 ngx_coco_query_write_key(ngx_http_request_t *r, ngx_str_t *ret)
 {
     size_t            n;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
+
+    static const ngx_str_t  name = ngx_string("Idempotency-Key");
 
     ngx_str_null(ret);
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NGX_OK;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("Idempotency-Key") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Idempotency-Key",
-                               sizeof("Idempotency-Key") - 1)
-               == 0)
-        {
-            break;
-        }
+    h = ngx_coco_header_find(r, &name);
+    if (h == NULL) {
+        return NGX_OK;
     }
 
-    if (h[i].value.len == 0
-        || h[i].value.len > NGX_COCO_IDEMPOTENCY_KEY_MAX)
-    {
+    if (h->value.len == 0 || h->value.len > NGX_COCO_IDEMPOTENCY_KEY_MAX) {
         return NGX_DECLINED;
     }
 
-    for (n = 0; n < h[i].value.len; n++) {
-        if (h[i].value.data[n] <= ' ' || h[i].value.data[n] > '~') {
+    for (n = 0; n < h->value.len; n++) {
+        if (h->value.data[n] <= ' ' || h->value.data[n] > '~') {
             return NGX_DECLINED;
         }
     }
 
-    *ret = h[i].value;
+    *ret = h->value;
 
     return NGX_OK;
 }

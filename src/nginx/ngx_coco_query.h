@@ -1,12 +1,13 @@
 /*
- * Requests that one statement answers: a row, a page of rows, or a write
- * under an Idempotency-Key. The failures of Postgres become replies here.
+ * Requests that one statement answers: a row, a page of rows, a write under
+ * an Idempotency-Key, or a webhook that shares its statement. The failures of Postgres become replies here.
  */
 
 #ifndef NGX_COCO_QUERY_H
 #define NGX_COCO_QUERY_H
 
 #include "ngx_coco.h"
+#include "ngx_coco_inbox.h"
 #include "ngx_coco_pg.h"
 #include "ngx_coco_route.h"
 #include "coco_json_write.h"
@@ -26,6 +27,12 @@ typedef ngx_int_t (*ngx_coco_query_reply_pt)(ngx_http_request_t *r,
 ngx_int_t ngx_coco_query(ngx_http_request_t *r,
     ngx_coco_pg_statement_t *statement, const ngx_str_t *params,
     ngx_coco_query_reply_pt reply, void *data);
+
+/* The same for a webhook that is to be stored: the reply is sent once it is
+ * committed. The location has ngx_coco_inbox_statement among its own. */
+ngx_int_t ngx_coco_query_store(ngx_http_request_t *r,
+    const ngx_coco_webhook_t *webhook, ngx_coco_query_reply_pt reply,
+    void *data);
 
 /* One page, {"items":[…],"nextCursor":…}. The statement returns up to
  * limit + 1 rows; its last parameter is that number, put in here. */

@@ -18,6 +18,8 @@ static ngx_uint_t ngx_coco_route_match(const ngx_str_t *template,
     ngx_str_t *uri, ngx_str_t *ret_args);
 static ngx_int_t ngx_coco_route_not_allowed(ngx_http_request_t *r,
     ngx_uint_t methods);
+static ngx_int_t ngx_coco_route_caller_check(ngx_http_request_t *r,
+    ngx_coco_route_ctx_t *ctx, ngx_int_t *ret_rc);
 static ngx_int_t ngx_coco_route_serial_check(ngx_http_request_t *r,
     ngx_coco_route_ctx_t *ctx);
 static ngx_int_t ngx_coco_route_body_read(ngx_http_request_t *r,
@@ -91,9 +93,7 @@ ngx_coco_route_handle(ngx_http_request_t *r, const ngx_coco_route_t *routes)
         return ngx_coco_route_body_read(r, ctx);
     }
 
-    if (ngx_coco_auth_check(r, &route->scope, &ctx->call.caller, &rc)
-        != NGX_OK)
-    {
+    if (ngx_coco_route_caller_check(r, ctx, &rc) != NGX_OK) {
         return rc;
     }
 
@@ -204,6 +204,19 @@ ngx_coco_route_not_allowed(ngx_http_request_t *r, ngx_uint_t methods)
 }
 
 
+static ngx_int_t
+ngx_coco_route_caller_check(ngx_http_request_t *r, ngx_coco_route_ctx_t *ctx,
+    ngx_int_t *ret_rc)
+{
+    if (ctx->route->check) {
+        return ctx->route->check(r, ret_rc);
+    }
+
+    return ngx_coco_auth_check(r, &ctx->route->scope, &ctx->call.caller,
+                               ret_rc);
+}
+
+
 /* NGX_DECLINED: nothing to object. */
 
 static ngx_int_t
@@ -243,9 +256,7 @@ ngx_coco_route_body_read(ngx_http_request_t *r, ngx_coco_route_ctx_t *ctx)
 
     length = r->headers_in.content_length_n;
 
-    if (ngx_coco_auth_check(r, &ctx->route->scope, &ctx->call.caller, &rc)
-        != NGX_OK)
-    {
+    if (ngx_coco_route_caller_check(r, ctx, &rc) != NGX_OK) {
         goto refused;
     }
 

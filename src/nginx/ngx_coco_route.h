@@ -23,6 +23,11 @@ typedef struct {
 typedef ngx_int_t (*ngx_coco_route_handler_pt)(ngx_http_request_t *r,
     ngx_coco_call_t *call);
 
+/* Checks the credentials of a route's own. As ngx_coco_auth_check(): NGX_OK,
+ * or NGX_DECLINED once the refusal was sent, with its *ret_rc. */
+typedef ngx_int_t (*ngx_coco_route_check_pt)(ngx_http_request_t *r,
+    ngx_int_t *ret_rc);
+
 typedef struct {
     ngx_uint_t                 methods;     /* NGX_HTTP_GET (HEAD goes along) */
     ngx_str_t                  path;        /* "/state/{serial}/history" */
@@ -31,14 +36,17 @@ typedef struct {
                                                bytes, JSON media type required
                                                unless the body is empty */
     ngx_coco_route_handler_pt  handler;
+    ngx_coco_route_check_pt    check;       /* NULL: a token with the scope;
+                                               else no caller is known */
 } ngx_coco_route_t;
 
 /*
  * The content handler's whole work: finds the route (404; 405 with Allow),
- * checks the token (401, 403), the serial wherever the template has {serial}
- * (400), the media type (415) and the body's size (413), reads the body, and
- * calls the handler. `routes` ends with an empty path. While a body is read
- * the request's context of ngx_coco_base_module is the route's.
+ * checks the token or what stands for it (401, 403), the serial wherever the
+ * template has {serial} (400), the media type (415) and the body's size
+ * (413), reads the body, and calls the handler. `routes` ends with an empty
+ * path. While a body is read the request's context of ngx_coco_base_module is
+ * the route's.
  */
 ngx_int_t ngx_coco_route_handle(ngx_http_request_t *r,
     const ngx_coco_route_t *routes);

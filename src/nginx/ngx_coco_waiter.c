@@ -13,11 +13,12 @@ typedef struct ngx_coco_waiter_slot_s  ngx_coco_waiter_slot_t;
 struct ngx_coco_waiter_slot_s {
     ngx_coco_waiter_t         *waiter;
     ngx_coco_waiter_slot_t    *next;
-    ngx_coco_redis_op_t       *redis;       /* at most one of the two; NULL */
-    ngx_coco_pg_op_t          *pg;          /* once it has ended */
+    ngx_coco_redis_op_t       *redis;       /* at most one of the three; */
+    ngx_coco_pg_op_t          *pg;          /* NULL once it has ended */
+    ngx_coco_inbox_op_t       *inbox;
     union {
         ngx_coco_redis_handler_pt  redis;
-        ngx_coco_pg_handler_pt     pg;
+        ngx_coco_pg_handler_pt     pg;      /* of the inbox too */
     } handler;
 };
 
@@ -163,13 +164,42 @@ ngx_coco_waiter_pg(ngx_coco_waiter_t *waiter,
 }
 
 
+ngx_int_t
+ngx_coco_waiter_inbox(ngx_coco_waiter_t *waiter,
+    const ngx_coco_webhook_t *webhook, ngx_coco_pg_handler_pt handler)
+{
+    ngx_coco_base_conf_t    *conf;
+    ngx_coco_waiter_slot_t  *slot;
+
+    conf = ngx_coco_base_conf(waiter->request);
+
+    slot = ngx_coco_waiter_slot(waiter);
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot->handler.pg = handler;
+    slot->inbox = ngx_coco_inbox_send(conf->inbox, webhook,
+                                      waiter->timeout ? waiter->timeout
+                                                      : conf->postgres_timeout,
+                                      ngx_coco_waiter_pg_handler, slot);
+    if (slot->inbox == NULL) {
+        return NGX_ERROR;
+    }
+
+    waiter->pending++;
+
+    return NGX_OK;
+}
+
+
 static ngx_coco_waiter_slot_t *
 ngx_coco_waiter_slot(ngx_coco_waiter_t *waiter)
 {
     ngx_coco_waiter_slot_t  *slot;
 
     for (slot = waiter->slots; slot; slot = slot->next) {
-        if (slot->redis == NULL && slot->pg == NULL) {
+        if (slot->redis == NULL && slot->pg == NULL && slot->inbox == NULL) {
             return slot;
         }
     }
@@ -254,6 +284,7 @@ ngx_coco_waiter_pg_handler(void *data, ngx_coco_outcome_e outcome,
     slot = data;
     waiter = slot->waiter;
     slot->pg = NULL;
+    slot->inbox = NULL;
 
     c = ngx_coco_waiter_enter(waiter);
     slot->handler.pg(waiter->data, outcome, result);
@@ -308,6 +339,11 @@ ngx_coco_waiter_cleanup(void *data)
         if (slot->pg) {
             ngx_coco_pg_cancel(slot->pg);
             slot->pg = NULL;
+        }
+
+        if (slot->inbox) {
+            ngx_coco_inbox_cancel(slot->inbox);
+            slot->inbox = NULL;
         }
     }
 

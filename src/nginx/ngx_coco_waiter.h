@@ -9,6 +9,7 @@
 #include "ngx_coco.h"
 #include "ngx_coco_redis.h"
 #include "ngx_coco_pg.h"
+#include "ngx_coco_inbox.h"
 
 typedef struct ngx_coco_waiter_s  ngx_coco_waiter_t;
 
@@ -37,6 +38,8 @@ ngx_int_t ngx_coco_waiter_redis(ngx_coco_waiter_t *waiter, ngx_uint_t argc,
 ngx_int_t ngx_coco_waiter_pg(ngx_coco_waiter_t *waiter,
     ngx_coco_pg_statement_t *statement, const ngx_str_t *params,
     ngx_coco_pg_handler_pt handler);
+ngx_int_t ngx_coco_waiter_inbox(ngx_coco_waiter_t *waiter,
+    const ngx_coco_webhook_t *webhook, ngx_coco_pg_handler_pt handler);
 
 /* The handler's return value once operations are sent: keeps the request. */
 ngx_int_t ngx_coco_waiter_wait(ngx_coco_waiter_t *waiter);
