@@ -69,6 +69,7 @@ static coco_pg_rc_e coco_pg_lost(coco_pg_t *pg, const char *what);
 static void coco_pg_clear(coco_pg_t *pg);
 static char *coco_pg_element(coco_pg_t *pg, size_t len);
 static void coco_pg_null(coco_pg_t *pg);
+static bool coco_pg_notifications(coco_pg_t *pg);
 static void coco_pg_notice(void *arg, const char *message);
 
 
@@ -873,6 +874,63 @@ const coco_pg_error_t *
 coco_pg_error(const coco_pg_t *pg)
 {
     return &pg->error;
+}
+
+
+int
+coco_pg_notified(coco_pg_t *pg, unsigned ms)
+{
+    int            n;
+    int64_t        left, until;
+    struct pollfd  fd;
+
+    if (pg->conn == NULL) {
+        return COCO_ERROR;
+    }
+
+    until = coco_clock_monotonic_us() + ms * 1000LL;
+
+    for ( ;; ) {
+        if (coco_pg_notifications(pg)) {
+            return COCO_OK;
+        }
+
+        left = (until - coco_clock_monotonic_us() + 999) / 1000;
+
+        if (left <= 0
+            || (pg->stop != NULL && atomic_load(&pg->stop->set)))
+        {
+            return COCO_AGAIN;
+        }
+
+        fd.fd = PQsocket(pg->conn);
+        fd.events = POLLIN;
+        n = poll(&fd, 1, left < COCO_PG_TICK_MS ? (int) left
+                                                : COCO_PG_TICK_MS);
+
+        if ((n < 0 && errno != EINTR)
+            || (n > 0 && PQconsumeInput(pg->conn) != 1))
+        {
+            coco_pg_lost(pg, "waiting for a notification failed");
+            return COCO_ERROR;
+        }
+    }
+}
+
+
+/* Takes those that have come. */
+static bool
+coco_pg_notifications(coco_pg_t *pg)
+{
+    bool       any = false;
+    PGnotify  *one;
+
+    while ((one = PQnotifies(pg->conn)) != NULL) {
+        PQfreemem(one);
+        any = true;
+    }
+
+    return any;
 }
 
 

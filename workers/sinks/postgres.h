@@ -76,6 +76,11 @@ PGresult *coco_pg_result(coco_pg_t *pg, int slot);
 uint64_t coco_pg_affected(coco_pg_t *pg, int slot);
 const coco_pg_error_t *coco_pg_error(const coco_pg_t *pg);
 
+/* Between rounds, after a statement "listen": waits for a notification, ms at
+ * most. COCO_OK: there was one, or several. COCO_AGAIN: the time is up, or the
+ * stop is set. COCO_ERROR: the connection is lost, and closed. */
+int coco_pg_notified(coco_pg_t *pg, unsigned ms);
+
 /* Reads a binary result. */
 coco_str_t coco_pg_get(const PGresult *res, int row, int column);
 int64_t coco_pg_get_int64(const PGresult *res, int row, int column);
