@@ -16,7 +16,6 @@
 
 
 static void text_clean(char *text);
-static int hex_digit(char c);
 
 
 int
@@ -146,8 +145,8 @@ coco_id_parse(coco_id_t *ret, coco_str_t text)
             return COCO_ERROR;
         }
 
-        high = hex_digit(*p++);
-        low = hex_digit(*p++);
+        high = coco_hex_digit(*p++);
+        low = coco_hex_digit(*p++);
 
         if (high < 0 || low < 0) {
             return COCO_ERROR;
@@ -162,8 +161,8 @@ coco_id_parse(coco_id_t *ret, coco_str_t text)
 }
 
 
-static int
-hex_digit(char c)
+int
+coco_hex_digit(char c)
 {
     if (c >= '0' && c <= '9') {
         return c - '0';

@@ -59,6 +59,9 @@ void coco_id_format(char *ret, const coco_id_t *id);
 /* COCO_ERROR when text is no UUID. */
 int coco_id_parse(coco_id_t *ret, coco_str_t text);
 
+/* 0 to 15; -1 when it is none. */
+int coco_hex_digit(char c);
+
 static inline bool
 coco_str_equal(coco_str_t a, coco_str_t b)
 {

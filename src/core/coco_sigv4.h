@@ -30,7 +30,7 @@ typedef struct {
     coco_str_t                  region;
     coco_str_t                  service;
     int64_t                     time;       /* s since the epoch */
-    bool                        normalize;  /* the path's . and .. (not S3) */
+    bool                        normalize;  /* the path's //, . and .. */
 } coco_sigv4_request_t;
 
 #define COCO_SIGV4_DATE_LEN     16          /* 20150830T123600Z */
@@ -42,7 +42,8 @@ typedef struct {
  * the headers: do not put either among request->headers). NUL-terminated.
  * COCO_AGAIN: authorization is too small (1024 bytes are enough for 32
  * headers of usual names). COCO_ERROR: over COCO_SIGV4_HEADERS_MAX headers,
- * or no memory.
+ * a time outside of 1970 to 9999, a secret key over 256 bytes, a region and
+ * service over 400, or no memory. S3's own way of encoding is not known.
  */
 int coco_sigv4_sign(const coco_sigv4_request_t *request,
     const coco_sigv4_credentials_t *credentials,
