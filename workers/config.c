@@ -532,6 +532,7 @@ coco_config_services_read(coco_config_reader_t *r)
             coco_config_wrong(r, "process.services", "\"%.*s\" is none of: "
                               "all%s; several are separated by a comma, "
                               "without blanks", (int) len, p, known);
+            r->config->service_bits = 0;
             return;
         }
 
@@ -691,7 +692,9 @@ coco_config_bus_check(coco_config_reader_t *r)
 
     c = r->config;
 
-    if (c->service_bits != COCO_SERVICES_ALL && c->bus_engines == 0) {
+    if (c->service_bits != 0 && c->service_bits != COCO_SERVICES_ALL
+        && c->bus_engines == 0)
+    {
         coco_config_wrong(r, "process.services", "\"%s\" leaves services to "
                           "other processes, which no bus reaches; set "
                           "bus.engines to rabbitmq or kafka, or name all",
