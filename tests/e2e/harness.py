@@ -14,9 +14,11 @@ import psycopg2
 import redis
 import requests
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "fault"))
+sys.path[:0] = [os.path.join(os.path.dirname(__file__), "fault"),
+                os.path.dirname(__file__)]
 
 from publisher import Publisher     # noqa: E402
+from queues import Queues           # noqa: E402
 
 AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError, redis.RedisError,
         requests.RequestException, ConnectionError)
@@ -64,6 +66,26 @@ def heartbeat(ts, state=None, battery=80, latitude=37.77, longitude=-122.41,
     return beat
 
 
+def connectivity(serial=None, unit="streamer", status="online", uuid=None,
+                 at=None, **members):
+    """A webhook of DriveU's, as a dict; at in ms, now without it."""
+    return {"eventName": "status", "unit": unit, "status": status,
+            "uuid": uuid or "u-%s" % serial, "vin": serial,
+            "time": (now_ms() if at is None else at) * 1000, **members}
+
+
+def metric(url, name, lane):
+    """Of the worker whose metrics are there, None when it is away."""
+    try:
+        text = requests.get(url, timeout=2).text
+    except requests.RequestException:
+        return None
+    for line in text.splitlines():
+        if line.startswith('%s{lane="%s"}' % (name, lane)):
+            return float(line.split()[-1])
+    return None
+
+
 class System:
     """A running stack. env is what `./coco stack env` prints, as a dict."""
 
@@ -74,6 +96,8 @@ class System:
         self.token = env["COCO_TOKEN"]
         self.jwt_key_file = env["COCO_JWT_KEY_FILE"]
         self.pg_url = env["COCO_PG_URL"]
+        self.driveu_secret = env.get("COCO_DRIVEU_SECRET")
+        self.queues = Queues(env) if "COCO_SQS_URL" in env else None
         self.http = requests.Session()
         self.http.headers["Authorization"] = "Bearer " + self.token
         self.redis = redis.Redis.from_url(
@@ -86,6 +110,8 @@ class System:
         self.http.close()
         self.redis.close()
         self._publisher.close()
+        if self.queues is not None:
+            self.queues.close()
         if self._pg is not None:
             self._pg.close()
 
@@ -140,6 +166,12 @@ class System:
             for serial, payload in messages)
         assert count == len(messages)
 
+    def webhook(self, event, status=202, **headers):
+        """Sends what DriveU sends; returns the decoded answer."""
+        return self.call("POST", "/driveu/webhook", status, json=event,
+                         headers={"X-DriveU-Token": self.driveu_secret,
+                                  **headers})
+
     def beat(self, serial, *args, **kwargs):
         """Publishes one heartbeat() and waits until it is in the history."""
         beat = heartbeat(*args, **kwargs)
@@ -173,14 +205,7 @@ class System:
 
     def metric(self, name, lane="telemetry"):
         """A metric of the worker, None when it is away."""
-        try:
-            text = requests.get(self.metrics_url, timeout=2).text
-        except requests.RequestException:
-            return None
-        for line in text.splitlines():
-            if line.startswith('%s{lane="%s"}' % (name, lane)):
-                return float(line.split()[-1])
-        return None
+        return metric(self.metrics_url, name, lane)
 
     def raw(self, data, seconds=10):
         """Sends bytes to nginx as they are; (status, headers, body) of the
