@@ -50,12 +50,7 @@ def history(system, fleet, acknowledged):
 def transitions(system, fleet):
     """The outbox tells each robot's changes of state, each once, in order;
     so does the history of its operation state."""
-    told = {serial: [] for serial in fleet.serials}
-    for serial, data, ts in system.sql(
-            "select serial, payload->'data', (payload->>'ts')::bigint"
-            "  from coco.outbox where name = 'Robots.StateChange'"
-            "   and serial = any(%s) order by seq", fleet.serials):
-        told[serial].append((data["from"], data["to"], ts))
+    found = transitions_told(system, fleet)
     kept = {serial: [] for serial in fleet.serials}
     for serial, state in system.sql(
             "select robot_serial, operation_state"
@@ -63,16 +58,26 @@ def transitions(system, fleet):
             " order by changed_at", fleet.serials):
         kept[serial].append(state)
 
-    found = []
     for robot in fleet.robots:
-        if told[robot.serial] != robot.changes:
-            found.append(("outbox", robot.serial) + first_difference(
-                robot.changes, told[robot.serial]))
         expected = [to for _, to, _ in robot.changes]
         if kept[robot.serial] != expected:
             found.append(("robot_state_history", robot.serial)
                          + first_difference(expected, kept[robot.serial]))
     return found
+
+
+def transitions_told(system, fleet):
+    """The first half of it."""
+    told = {serial: [] for serial in fleet.serials}
+    for serial, data, ts in system.sql(
+            "select serial, payload->'data', (payload->>'ts')::bigint"
+            "  from coco.outbox where name = 'Robots.StateChange'"
+            "   and serial = any(%s) order by seq", fleet.serials):
+        told[serial].append((data["from"], data["to"], ts))
+    return [("outbox", robot.serial) + first_difference(
+                robot.changes, told[robot.serial])
+            for robot in fleet.robots
+            if told[robot.serial] != robot.changes]
 
 
 def first_difference(expected, got):
@@ -120,3 +125,45 @@ def difference(place, robot, state):
     if got == expected:
         return []
     return [(place, robot.serial, expected, got)]
+
+
+def agreement(system, serials):
+    """What each service keeps follows from what the others told: the changes
+    of state are a chain that ends in the robot's state, operations has each
+    in its history, and fleet shows the newest of both."""
+    told = {serial: [] for serial in serials}
+    for serial, data in system.sql(
+            "select serial, payload -> 'data' from coco.outbox"
+            " where name = 'Robots.StateChange' and serial = any(%s)"
+            " order by seq", serials):
+        told[serial].append((data["from"], data["to"]))
+    kept = {serial: [] for serial in serials}
+    for serial, state in system.sql(
+            "select robot_serial, operation_state"
+            "  from coco.robot_state_history where robot_serial = any(%s)"
+            " order by changed_at", serials):
+        kept[serial].append(state)
+    rows = system.sql(
+        "select s.serial, s.state, o.operation_state, f.operational_state,"
+        "       o.state_id = (select cause_id from coco.outbox x"
+        "         where x.serial = s.serial and x.name = 'Robots.StateChange'"
+        "         order by seq desc limit 1),"
+        "       f.telemetry_id = s.id, f.business_changed_at = o.changed_at"
+        "  from coco.robot_state s"
+        "  left join coco.robot_operation o using (serial)"
+        "  left join coco.fleet_robot f using (serial)"
+        " where s.serial = any(%s)", serials)
+
+    found = [("robot_state", serial, "absent") for serial in
+             set(serials) - {row[0] for row in rows}]
+    for serial, state, operation, fleet, *same in rows:
+        froms = [change[0] for change in told[serial]]
+        tos = [change[1] for change in told[serial]]
+        if froms != [None, *tos[:-1]] or tos[-1:] != [state]:
+            found.append(("chain", serial, told[serial], state))
+        if kept[serial] != tos:
+            found.append(("robot_state_history", serial)
+                         + first_difference(tos, kept[serial]))
+        if (operation, fleet, same) != (state, state, [True] * 3):
+            found.append(("records", serial, state, operation, fleet, same))
+    return found

@@ -8,6 +8,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(__file__), ".."),
                 os.path.dirname(__file__)]
 
 from field import SEED, Field       # noqa: E402
+from ground import Ground           # noqa: E402
 from harness import await_for       # noqa: E402
 
 
@@ -41,6 +42,22 @@ def field(broken_field):
 @pytest.fixture
 def system(field):
     return field.system
+
+
+@pytest.fixture(scope="session")
+def broken_ground():
+    """What a dead worker had received is visible again after a second."""
+    ground = Ground(COCO_WORKER_SQS_VISIBILITY="1s")
+    try:
+        yield ground.up()
+    finally:
+        ground.close()
+
+
+@pytest.fixture
+def ground(broken_ground):
+    broken_ground.mend()
+    return broken_ground
 
 
 @pytest.fixture

@@ -1,0 +1,232 @@
+"""Services in processes of their own, over RabbitMQ: whatever is killed or
+stopped while heartbeats are published, they agree in the end, and a queue
+that was bound by hand sees every event. Settings: see test_fault_recovery.py.
+"""
+
+import json
+import os
+import signal
+import time
+
+import bus
+import checks
+import pytest
+from field import SECONDS, SEED
+from fleet import Fleet
+from ground import Ground, Load, Service, await_settled, break_while
+from harness import await_for
+from publisher import Publisher
+
+HEARTBEATS = 6000
+MOMENTS = 1.0           # s within which the faults happen
+PAUSE = 60 if SECONDS >= 600 else 4     # s that a consumer is stopped
+
+STORED = ("Robots.StateChange", "Robots.BusinessStateChange")
+
+
+class Split(Ground):
+    """The stack's worker runs the state service, another the rest."""
+
+    def __init__(self):
+        super().__init__(COCO_BUS="rabbitmq",
+                         COCO_WORKER_PROCESS_SERVICES="state")
+        self.service = None
+
+    def up(self):
+        super().up()
+        self.service = Service(self, "operations,fleet")
+        self.service.start()
+        self.service.await_consuming()
+        return self
+
+    def close(self):
+        if self.service:
+            self.service.kill()
+        super().close()
+
+    def kill(self, *names):
+        if "service" in names:
+            self.service.kill()
+            self.service.start()
+        others = [name for name in names if name != "service"]
+        if others:
+            super().kill(*others)
+
+
+@pytest.fixture(scope="module")
+def broken_split():
+    split = Split()
+    try:
+        yield split.up()
+    finally:
+        split.close()
+
+
+@pytest.fixture
+def split(broken_split):
+    try:
+        broken_split.stack.pid("rabbitmq")
+    except FileNotFoundError:
+        broken_split.stack.restart("rabbitmq")
+    broken_split.mend()
+    if not broken_split.service.alive():
+        broken_split.service.start()
+    broken_split.service.await_consuming()
+    return broken_split
+
+
+class Published:
+    """One round: a fleet of its own, published by MQTT, with a queue that
+    hears what comes of it."""
+
+    def __init__(self, ground, tag, count=HEARTBEATS):
+        self.system = ground.system
+        self.fleet = Fleet("%s %s" % (SEED, tag), tag)
+        self.publisher = Publisher(ground.system.mqtt_port, "bus-" + tag)
+        self.publisher.publish(self.fleet.first())
+        self.await_stored()
+        self.count = count
+
+    def load(self):
+        return Load(lambda: self.publisher.publish(
+            self.fleet.heartbeats(self.count)))
+
+    def stored(self):
+        return checks.stored(self.system, self.fleet.serials)
+
+    def under_way(self):
+        return self.unrelayed() or self.stored() < len(self.publisher.acked)
+
+    def await_stored(self):
+        await_settled("the history", self.stored,
+                      len(set(self.publisher.acked)))
+
+    def unrelayed(self):
+        return self.system.value("select count(*) from coco.outbox"
+                                 " where relayed_at is null")
+
+    def check(self):
+        """(acknowledged, lost, duplicates); anything else that is wrong
+        fails at once."""
+        acked, system = set(self.publisher.acked), self.system
+        self.await_stored()
+        self.publisher.close()
+        found = checks.history(system, self.fleet, acked)
+        assert not found.foreign and not found.wrong_state
+        await_settled("the outbox", self.unrelayed, 0)
+        assert self.unrelayed() == 0
+        assert checks.transitions_told(system, self.fleet) == []
+        await_for("the services agree", lambda: checks.agreement(
+            system, self.fleet.serials) == [], 60, every=0.2)
+        await_for("the newest everywhere", lambda: checks.newest(
+            system, self.fleet) == [], 60, every=0.2)
+        return len(acked), len(found.lost), len(found.duplicates)
+
+
+def sightings(system, bound, serials):
+    """(missed, disordered): rows of the outbox that the queue did not see,
+    and robots whose first sightings are not in the order of their rows."""
+    rows = {serial: {name: [] for name in STORED} for serial in serials}
+    for serial, name, id in system.sql(
+            "select serial, name, id::text from coco.outbox"
+            " where serial = any(%s) order by seq", serials):
+        rows[serial][name].append(id)
+    seen = {serial: {name: {} for name in STORED} for serial in serials}
+    for message in list(bound.messages):
+        if message.key in seen:
+            id = json.loads(message.payload)["id"]
+            seen[message.key][message.channel].setdefault(id)
+    pairs = [(rows[serial][name], list(seen[serial][name]))
+             for serial in serials for name in STORED]
+    return (sum(len(set(ours) - set(theirs)) for ours, theirs in pairs),
+            sum(ours != theirs for ours, theirs in pairs
+                if set(ours) == set(theirs)))
+
+
+KINDS = {
+    "bus, state process killed": ("worker",),
+    "bus, other process killed": ("service",),
+    "bus, postgres killed": ("postgres",),
+    "bus, broker killed": ("rabbitmq",),
+    "bus, both processes killed": ("worker", "service"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fault(split, dice, capsys, kind):
+    bound = bus.Bound(split.env["COCO_AMQP_URL"], STORED)
+    try:
+        one = Published(split, "b%d.%x" % (list(KINDS).index(kind),
+                                           os.getpid()))
+        # the broker takes seconds to come back: one of it is enough
+        faults = 1 if "rabbitmq" in KINDS[kind] else 2
+        hits = break_while(one.load(), one.under_way,
+                           lambda: split.kill(*KINDS[kind]), faults, MOMENTS,
+                           dice)
+        acknowledged, lost, duplicates = one.check()
+        serials = one.fleet.serials
+        await_settled("what the queue sees", lambda: sightings(
+            split.system, bound, serials), (0, 0), 15)
+        missed, disordered = sightings(split.system, bound, serials)
+    finally:
+        bound.close()
+    with capsys.disabled():
+        print("\n  %-30s lost=%d duplicates=%d missed=%d disordered=%d "
+              "acknowledged=%d faults=%d hits=%d seed=%s" % (
+                  kind, lost, duplicates, missed, disordered, acknowledged,
+                  faults, hits, SEED))
+    assert (lost, duplicates, missed, disordered) == (0, 0, 0, 0)
+    assert hits > 0, "no fault met an event under way: nothing was shown"
+
+
+def test_consumer_stopped_for_a_while(split, capsys):
+    """Operations and fleet stand still while state goes on; then they catch
+    up, with nothing lost."""
+    system = split.system
+    one = Published(split, "stopped.%x" % os.getpid(), HEARTBEATS)
+    load = one.load()
+    split.service.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        load.start()
+        load.end()
+        one.await_stored()
+        time.sleep(max(0, began + PAUSE - time.monotonic()))
+        behind = len(checks.agreement(system, one.fleet.serials))
+        assert behind > 0, "nothing was behind: this run proves nothing"
+    finally:
+        split.service.signal(signal.SIGCONT)
+    began = time.monotonic()
+    acknowledged, lost, duplicates = one.check()
+    with capsys.disabled():
+        print("\n  %-30s lost=%d duplicates=%d acknowledged=%d behind=%d "
+              "robots, caught up in %.1f s" % (
+                  "bus, consumer stopped %d s" % PAUSE, lost, duplicates,
+                  acknowledged, behind, time.monotonic() - began))
+    assert (lost, duplicates) == (0, 0)
+
+
+def test_sightings_find(split):
+    """The check finds an event that was not seen and one out of order."""
+    bound = bus.Bound(split.env["COCO_AMQP_URL"], STORED)
+    try:
+        one = Published(split, "seen.%x" % os.getpid(), 500)
+        load = one.load()
+        load.start()
+        load.end()
+        one.check()
+        serials = one.fleet.serials
+        await_for("all seen", lambda: sightings(
+            split.system, bound, serials) == (0, 0))
+    finally:
+        bound.close()
+    first = bound.messages[0]
+    same = [i for i, message in enumerate(bound.messages)
+            if message[:2] == first[:2]]
+    bound.messages[0], bound.messages[same[1]] = (
+        bound.messages[same[1]], bound.messages[0])
+    assert sightings(split.system, bound, serials) == (0, 1)
+    id = json.loads(first.payload)["id"]
+    bound.messages = [message for message in bound.messages
+                      if json.loads(message.payload)["id"] != id]
+    assert sightings(split.system, bound, serials)[0] == 1
