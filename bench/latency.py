@@ -126,7 +126,8 @@ def highest(stack):
 
 
 def run(table):
-    with common.private_stack() as stack:
+    with common.private_stack(
+            only="postgres redis mqtt worker nginx") as stack:
         stack.up()
         top = highest(stack)
         common.say("  highest load sustained: %.0f/s" % top)

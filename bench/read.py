@@ -106,9 +106,10 @@ def measure(stack, ours_port, peers_port):
 
 def run(table):
     with contextlib.ExitStack() as cleanup:
-        stack = cleanup.enter_context(common.private_stack())
+        stack = cleanup.enter_context(
+            common.private_stack(only="postgres redis mqtt worker nginx"))
         stack.up()
-        port = stack.port + 4           # of servers that come with later work
+        port = stack.port + 4           # of servers that do not run here
 
         # The copies in Redis expire: every robot is heard now and then.
         fleet = common.sim_start(stack.mqtt_port, "--robots", ROBOTS, "--hz",

@@ -19,7 +19,7 @@ HEARTBEATS = 100000
 HZ = 2                  # the queue holds the last 50 s of each robot
 ROUNDS = 3
 TABLES = ("state_history state_history_late robot_state robot_operation "
-          "robot_state_history fleet_robot outbox dead_letter")
+          "robot_state_history fleet_robot outbox dead_letter webhook_inbox")
 NODE = os.path.join(common.ROOT, "bench", "node")
 DEADLINE = 120          # s for one round
 
@@ -27,6 +27,9 @@ DEADLINE = 120          # s for one round
 class Side:
     """One consumer with servers of its own. run() fills the broker's queue
     while it is away, starts it, and returns what that took."""
+
+    count = HEARTBEATS
+    servers = {"postgres": "postgres", "redis": "redis", "mosquitto": "mqtt"}
 
     def __init__(self, **options):
         self.stack = common.private_stack(**options)
@@ -83,23 +86,21 @@ class Side:
     def run(self):
         self.clear()
         last = self.fill()
-        stack = self.stack
-        servers = common.Cpu(postgres=stack.pid("postgres"),
-                             redis=stack.pid("redis"),
-                             mosquitto=stack.pid("mqtt"))
+        servers = common.Cpu(**{name: self.stack.pid(server) for
+                                name, server in self.servers.items()})
         began = time.monotonic()
         process = self.start()
         try:
             common.wait_for(lambda: self.readable(last), DEADLINE,
                             "the last heartbeat", every=0.01)
-            common.wait_for(lambda: self.history() == HEARTBEATS, DEADLINE,
+            common.wait_for(lambda: self.history() == self.count, DEADLINE,
                             "the last row", every=0.05)
             seconds = time.monotonic() - began
             spent = dict(consumer=common.cpu_us(process.pid),
                          **servers.spent())
         finally:
             common.end(process)
-        return HEARTBEATS / seconds, {name: us / HEARTBEATS
+        return self.count / seconds, {name: us / self.count
                                       for name, us in spent.items()}
 
 
@@ -161,10 +162,9 @@ def copy(side):
 
 def npm():
     if not shutil.which("node") or not shutil.which("npm"):
-        raise RuntimeError("the write peer needs Node.js 18 or later and npm:"
-                           " apt-get install nodejs npm")
-    if not os.path.isdir(os.path.join(NODE, "node_modules")):
-        common.say("  installing the Node.js consumer's packages")
+        raise RuntimeError("the peers need Node.js 20 or later and npm")
+    if not os.path.isdir(os.path.join(NODE, "node_modules", "fastify")):
+        common.say("  installing the peers' packages")
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"],
                        cwd=NODE, check=True)
 
