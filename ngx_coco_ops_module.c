@@ -77,10 +77,12 @@ static ngx_int_t ngx_coco_ops_patch_handler(ngx_http_request_t *r,
 static char *ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 
+/* One row, also of a robot that is not known. */
 static ngx_coco_pg_statement_t  ngx_coco_ops_operation = {
     ngx_string("coco_robot_operation"),
-    "select " NGX_COCO_ROBOT_OPERATION
-    "  from coco.robot_operation o where o.serial = $1::text",
+    "select " NGX_COCO_ROBOT_OPERATION ", " NGX_COCO_ROBOT_DRIVEU
+    "  from coco.driveu($1::text) d"
+    "  left join coco.robot_operation o on o.serial = $1::text",
     1, NGX_COCO_PG_POINT, 0
 };
 
@@ -95,9 +97,11 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_record = {
 
 /* operationState, ready, bbox (4), cursor, heard since (ms), low battery,
  * teleoperation required, limit + 1; null is no filter. What the item shows
- * and what the filter sees is the same record. */
+ * and what the filter sees is the same record. DriveU's statuses are looked
+ * up for the rows of the page, and for others only where they decide. */
 static ngx_coco_pg_statement_t  ngx_coco_ops_list = {
     ngx_string("coco_robot_list"),
+    "select page.*, " NGX_COCO_ROBOT_DRIVEU " from ("
     "select o.serial, " NGX_COCO_ROBOT_OPERATION ", " NGX_COCO_ROBOT_RECORD
     "  from coco.robot_operation o"
     "  left join coco.robot_state s on s.serial = o.serial"
@@ -109,7 +113,9 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_list = {
     "            s.order_ts >= coco.from_ms($8::bigint),"
     "            coco.heartbeat_healthy(s.details),"
     "            (s.details #>> '{battery,percent}')::double precision,"
-    "            $9::double precision, o.operation_state, false,"
+    "            $9::double precision, o.operation_state,"
+    "            case when $10::boolean then"
+    "                (select d.controllable from coco.driveu(o.serial) d) end,"
     "            $10::boolean) is null))"
     "   and ($3::double precision is null"
     "        or ((s.details #>> '{location,latitude}')::double precision"
@@ -124,7 +130,8 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_list = {
     "                     not between $5::double precision"
     "                         and $3::double precision"
     "                end))"
-    " order by o.serial limit $11::bigint",
+    " order by o.serial limit $11::bigint) page, coco.driveu(page.serial) d"
+    " order by page.serial",
     11, NGX_COCO_PG_SLOW, 0
 };
 
@@ -300,10 +307,17 @@ ngx_coco_ops_read_operation(void *data, ngx_coco_outcome_e outcome,
 
     read->robot.has_business = true;
 
-    read->known = PQntuples(result) > 0
-                  && ngx_coco_robot_operation_read(&read->robot, result, 0, 0,
-                                                   read->request->pool)
-                     == NGX_OK;
+    read->known = ngx_coco_robot_operation_read(&read->robot, result, 0, 0,
+                                                read->request->pool)
+                  == NGX_OK;
+
+    if (ngx_coco_robot_driveu_read(&read->robot, result, 0,
+                                   NGX_COCO_ROBOT_OPERATION_COLUMNS,
+                                   read->request->pool)
+        != NGX_OK)
+    {
+        read->postgres = NGX_COCO_DOWN;
+    }
 }
 
 
@@ -538,7 +552,7 @@ ngx_coco_ops_fill_copy(ngx_coco_ops_read_t *read, const char *prefix,
     conf = ngx_coco_base_conf(r);
 
     argv[2].len = hb->battery.len + hb->location.len + hb->components.len
-                  + 512;
+                  + read->robot.driveu.len + 512;
     argv[2].data = ngx_pnalloc(r->pool, argv[2].len);
 
     if (argv[2].data == NULL
@@ -743,6 +757,9 @@ ngx_coco_ops_list_encode(coco_json_out_t *out, const PGresult *result,
     (void) ngx_coco_robot_record_read(&robot, result, row,
                                       1 + NGX_COCO_ROBOT_OPERATION_COLUMNS,
                                       NULL);
+    (void) ngx_coco_robot_driveu_read(&robot, result, row,
+                                      1 + NGX_COCO_ROBOT_OPERATION_COLUMNS
+                                      + NGX_COCO_ROBOT_RECORD_COLUMNS, NULL);
 
     ngx_coco_robot_encode(out, &robot, data);
 }

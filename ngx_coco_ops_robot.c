@@ -140,8 +140,6 @@ ngx_coco_robot_record_read(ngx_coco_robot_t *robot, const PGresult *result,
         robot->operation_state = hb->state;
     }
 
-    /* what the worker put into Redis knows more: DriveU's statuses */
-
     if (robot->ephemeral_source.data == NULL) {
         robot->ephemeral_source = robot->telemetry_source;
         robot->ephemeral_at = hb->received_at;
@@ -149,6 +147,20 @@ ngx_coco_robot_record_read(ngx_coco_robot_t *robot, const PGresult *result,
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_coco_robot_driveu_read(ngx_coco_robot_t *robot, const PGresult *result,
+    int row, int column, ngx_pool_t *pool)
+{
+    robot->connectivity_source = coco_string("postgres");
+    robot->connectivity_at = strtoll(PQgetvalue(result, row, column + 2), NULL,
+                                     10);
+    robot->remotely_controllable = *PQgetvalue(result, row, column + 1) == 't';
+    robot->driveu = ngx_coco_pg_field(result, row, column);
+
+    return ngx_coco_robot_copy(pool, &robot->driveu);
 }
 
 
@@ -227,9 +239,14 @@ ngx_coco_robot_ephemeral_read(ngx_coco_robot_t *robot, coco_str_t text)
 
     robot->ephemeral_source = coco_string("redis");
     robot->ephemeral_at = m[RECEIVED].int64;
-    robot->remotely_controllable = m[REMOTELY].type == COCO_JSON_TRUE;
-    robot->driveu = m[DRIVEU].text;
     robot->lid = m[LID].text;
+
+    if (robot->connectivity_source.data == NULL) {
+        robot->connectivity_source = robot->ephemeral_source;
+        robot->connectivity_at = robot->ephemeral_at;
+        robot->remotely_controllable = m[REMOTELY].type == COCO_JSON_TRUE;
+        robot->driveu = m[DRIVEU].text;
+    }
 
     return NGX_OK;
 }
@@ -472,10 +489,10 @@ ngx_coco_robot_sources_encode(coco_json_out_t *out,
                                      robot->hb.received_at);
     }
 
-    if (robot->ephemeral_source.data) {
+    if (robot->connectivity_source.data) {
         ngx_coco_robot_source_encode(out, coco_string("connectivity"),
-                                     robot->ephemeral_source,
-                                     robot->ephemeral_at);
+                                     robot->connectivity_source,
+                                     robot->connectivity_at);
     }
 
     if (robot->lid.data) {

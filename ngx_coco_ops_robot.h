@@ -34,6 +34,11 @@ typedef enum {
 #define NGX_COCO_ROBOT_RECORD                                                \
     "s.id::text, s.state, coco.to_ms(s.ts), coco.to_ms(s.received_at),"      \
     " s.details::text"
+#define NGX_COCO_ROBOT_RECORD_COLUMNS  5
+
+/* Of coco.driveu() (d). */
+#define NGX_COCO_ROBOT_DRIVEU                                                \
+    "d.document, d.controllable, coco.to_ms(d.received_at)"
 
 typedef struct {
     coco_str_t        serial;
@@ -49,11 +54,15 @@ typedef struct {
     coco_str_t        telemetry_source;     /* data NULL: nothing is known */
     coco_heartbeat_t  hb;
 
-    /* connectivity and lid */
-    coco_str_t        ephemeral_source;     /* data NULL: nothing is known */
-    int64_t           ephemeral_at;         /* ms */
+    /* connectivity, Postgres' before Redis' */
+    coco_str_t        connectivity_source;  /* data NULL: nothing is known */
+    int64_t           connectivity_at;      /* ms; 0: no status was heard */
     bool              remotely_controllable;
     coco_str_t        driveu;               /* JSON; data NULL: none */
+
+    /* lid */
+    coco_str_t        ephemeral_source;     /* data NULL: nothing is known */
+    int64_t           ephemeral_at;         /* ms */
     coco_str_t        lid;                  /* JSON; data NULL: not known */
 
     bool              partial;              /* a backend was not asked */
@@ -74,6 +83,8 @@ void ngx_coco_robot_init(ngx_coco_robot_t *robot, coco_str_t serial);
 ngx_int_t ngx_coco_robot_operation_read(ngx_coco_robot_t *robot,
     const PGresult *result, int row, int column, ngx_pool_t *pool);
 ngx_int_t ngx_coco_robot_record_read(ngx_coco_robot_t *robot,
+    const PGresult *result, int row, int column, ngx_pool_t *pool);
+ngx_int_t ngx_coco_robot_driveu_read(ngx_coco_robot_t *robot,
     const PGresult *result, int row, int column, ngx_pool_t *pool);
 
 /* Take the values of robot.heartbeat.cache.* and robot.ephemeral.*; the

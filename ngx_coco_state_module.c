@@ -1,7 +1,7 @@
 /*
  * The State service over HTTP: a robot's current state, its history, and the
  * messages that were set aside. Reads what the worker wrote; must never
- * interpret a payload.
+ * interpret a payload. DriveU's webhooks have a file of their own.
  */
 
 #include "ngx_coco.h"
@@ -10,6 +10,7 @@
 #include "ngx_coco_query.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_route.h"
+#include "ngx_coco_state_driveu.h"
 #include "coco_utf8.h"
 
 
@@ -49,8 +50,10 @@ static char *ngx_coco_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 static ngx_coco_pg_statement_t  ngx_coco_state_read = {
     ngx_string("coco_state_read"),
-    "select state, coco.to_ms(ts), coco.to_ms(received_at), details::text"
-    "  from coco.robot_state where serial = $1::text",
+    "select s.state, coco.to_ms(s.ts), coco.to_ms(s.received_at),"
+    "       s.details::text, d.document, d.controllable"
+    "  from coco.robot_state s, coco.driveu($1::text) d"
+    " where s.serial = $1::text",
     1, NGX_COCO_PG_POINT, 0
 };
 
@@ -137,6 +140,13 @@ static const ngx_coco_route_t  ngx_coco_state_routes[] = {
       NGX_COCO_BODY_MAX,
       ngx_coco_state_replay_handler },
 
+    { NGX_HTTP_POST,
+      ngx_string("/driveu/webhook"),
+      ngx_null_string,
+      NGX_COCO_DRIVEU_BODY_MAX,
+      ngx_coco_state_driveu_handler,
+      ngx_coco_state_driveu_check },
+
     { 0, ngx_null_string, ngx_null_string, 0, NULL }
 };
 
@@ -147,6 +157,20 @@ static ngx_command_t  ngx_coco_state_commands[] = {
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_coco_state,
       0,
+      0,
+      NULL },
+
+    { ngx_string("coco_driveu_secret"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_coco_state_driveu_secret,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("coco_driveu_header"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_coco_state_driveu_header,
+      NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
@@ -164,8 +188,8 @@ static ngx_http_module_t  ngx_coco_state_module_ctx = {
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
+    ngx_coco_state_create_loc_conf,        /* create location configuration */
+    ngx_coco_state_merge_loc_conf          /* merge location configuration */
 };
 
 
@@ -220,9 +244,6 @@ ngx_coco_state_read_reply(ngx_http_request_t *r, PGresult *result, void *data)
 }
 
 
-/* driveu and remotelyControllable as CONTRACT has them for a robot whose
- * streamer was never heard: nothing records DriveU's statuses yet. */
-
 static void
 ngx_coco_state_encode(coco_json_out_t *out, void *data)
 {
@@ -240,9 +261,9 @@ ngx_coco_state_encode(coco_json_out_t *out, void *data)
     coco_json_name(out, "details");
     coco_json_json(out, ngx_coco_pg_field(doc->result, 0, 3));
     coco_json_name(out, "driveu");
-    coco_json_null(out);
+    coco_json_json(out, ngx_coco_pg_field(doc->result, 0, 4));
     coco_json_name(out, "remotelyControllable");
-    coco_json_bool(out, false);
+    coco_json_bool(out, *PQgetvalue(doc->result, 0, 5) == 't');
     coco_json_object_close(out);
 }
 
@@ -496,7 +517,8 @@ ngx_coco_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_state_read, &ngx_coco_state_history,
-        &ngx_coco_state_dead_letters, &ngx_coco_state_replay, NULL
+        &ngx_coco_state_dead_letters, &ngx_coco_state_replay,
+        &ngx_coco_inbox_statement, NULL
     };
 
     return ngx_coco_query_location(cf, ngx_coco_state_handler, statements);

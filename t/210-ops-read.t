@@ -12,6 +12,7 @@ our $Now = now_ms();
 
 robot("s210-$_", ts => $Now, copies => 1, state => 'DEPLOYED',
     details => heartbeat(percent => 64)) for qw(copies patched both pgdown);
+driveu('s210-copies', $Now - 5, streamer => 'online', relay => 'odd');
 robot("s210-$_", ts => $Now, details => heartbeat(
     rest => ',"lid":{"open":true}')) for qw(miss redisdown);
 robot('s210-sick', details => heartbeat(healthy => undef,
@@ -67,12 +68,13 @@ qq({"serial":"s210-copies","operationState":"DEPLOYED","business":{)
 . qq("ts":$::Now,"receivedAt":$::Now,"operationState":"DEPLOYED",)
 . qq("healthy":true,"battery":{"percent":64},"location":{"latitude":37.77,)
 . qq("longitude":-122.41},"components":{"motor":"OK"}},"connectivity":{)
-. qq("online":true,"remotelyControllable":true,"driveu":{"streamer":)
-. qq("online"}},"lid":{"open":true},"delivery":null,"readiness":{)
+. qq("online":true,"remotelyControllable":true,"driveu":)
+. Coco::driveu_json($::Now - 5, streamer => 'online', relay => 'odd')
+. qq(},"lid":{"open":true},"delivery":null,"readiness":{)
 . qq("ready":true,"issue":null},"sources":{"business":{"source":"postgres",)
 . qq("asOf":$::Now},"telemetry":{"source":"redis","asOf":$::Now},)
-. qq("connectivity":{"source":"redis","asOf":$::Now},"lid":{"source":)
-. qq("redis","asOf":$::Now}},"partial":false})
+. qq("connectivity":{"source":"postgres","asOf":) . ($::Now - 5)
+. qq(},"lid":{"source":"redis","asOf":$::Now}},"partial":false})
 
 
 
@@ -89,7 +91,7 @@ qr/^\{"serial":"s210-patched","operationState":"GROUNDED".*"needsPickup":true,"h
 ['GET /robots/s210-miss', 'GET /robots/s210-miss']
 --- response_body_like eval
 [qr/"lid":\{"open": true\}.*"telemetry":\{"source":"state".*"partial":false/,
- qr/"lid":\{"open":true\}.*"telemetry":\{"source":"redis".*"connectivity":\{"source":"redis".*"partial":false/]
+ qr/"lid":\{"open":true\}.*"telemetry":\{"source":"redis".*"connectivity":\{"source":"postgres","asOf":null\}.*"partial":false/]
 --- error_code eval
 [200, 200]
 
@@ -180,7 +182,7 @@ GET /robots/s210-list
 --- request eval
 ['GET /robots/s210-pgdown', 'GET /robots/s210-nobody']
 --- response_body_like eval
-[qr/"operationState":"DEPLOYED","business":null,"telemetry":\{"serial":"s210-pgdown".*"online":true.*"readiness":null,"sources":\{"telemetry".*"partial":true\}$/,
+[qr/"operationState":"DEPLOYED","business":null,"telemetry":\{"serial":"s210-pgdown".*"online":true,"remotelyControllable":true,"driveu":\{"streamer":"online"\}\}.*"readiness":null,"sources":\{"telemetry".*"connectivity":\{"source":"redis".*"partial":true\}$/,
  qr/"status":503.*Postgres cannot be reached/]
 --- error_code eval
 [200, 503]
@@ -225,6 +227,6 @@ GET /robots/s210-redisdown
 --- error_code eval
 [200, 200]
 --- response_body_like eval
-[(qr/"telemetry":\{"source":"state".*"connectivity":\{"source":"state"/) x 2]
+[(qr/"telemetry":\{"source":"state".*"connectivity":\{"source":"postgres"/) x 2]
 --- error_log
 is not of its form

@@ -15,7 +15,7 @@ use Time::HiRes;
 
 use Exporter 'import';
 our @EXPORT = qw(sql redis token bearer sign now_ms cursor robot heartbeat
-    http_config locations defaults write_file pem_sign);
+    driveu http_config locations defaults write_file pem_sign);
 
 my $dir = tempdir('coco-t-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $secret = join '', map { chr 33 + rand 94 } 1 .. 47;
@@ -130,6 +130,33 @@ END
         . qq("remotelyControllable":true,"driveu":{"streamer":"online"}}),
         'PX', 2 * $Window);
     return;
+}
+
+
+# The statuses of a robot's teleoperation, unit => status, all at `ts` (ms);
+# units that are not named have none.
+sub driveu {
+    my ($serial, $ts, %statuses) = @_;
+    sql(join "\n", "delete from coco.driveu_status where serial = '$serial';",
+        map { <<"END" } sort keys %statuses);
+insert into coco.driveu_status (serial, unit, status, uuid, time, received_at,
+                                order_time, id)
+select '$serial', '$_', '$statuses{$_}', 'u-$_', at, at, at,
+       gen_random_uuid() from coco.from_ms($ts) at;
+END
+    return;
+}
+
+
+# What driveu() put in, as the API shows it.
+sub driveu_json {
+    my ($ts, @statuses) = @_;
+    my @members;
+    while (my ($unit, $status) = splice @statuses, 0, 2) {
+        push @members, qq("$unit":{"status":"$status","ts":$ts,)
+            . qq("uuid":"u-$unit"});
+    }
+    return '{' . join(',', @members) . '}';
 }
 
 
