@@ -69,8 +69,9 @@ class Stack:
     """The servers of ./coco stack in a folder and from a port of their own.
 
     Without arguments both are new, and close() removes the folder.
-    `only` names fewer servers ("postgres redis"), `robots` is COCO_SIM,
-    `environment` is added to what ./coco sees.
+    `only` names fewer servers ("postgres redis"), `robots` is COCO_SIM, `bus`
+    is COCO_BUS, `services` COCO_SERVICES, `aws` COCO_AWS_URL; `environment`
+    is added to what ./coco sees.
 
         with Stack() as stack:
             stack.up()
@@ -78,7 +79,7 @@ class Stack:
     """
 
     def __init__(self, folder=None, port=None, only=None, robots=0,
-                 environment=None):
+                 environment=None, bus=None, services=None, aws=None):
         self.block = None if port else PortBlock()
         self.port = port or self.block.first
         self.made = folder is None
@@ -88,8 +89,13 @@ class Stack:
                                 COCO_PORT=str(self.port),
                                 COCO_SIM=str(robots))
         self.environment.setdefault("COCO_PG_FSYNC", "off")
-        if only:
-            self.environment["COCO_STACK_ONLY"] = only
+        for name, value in (("COCO_STACK_ONLY", only), ("COCO_BUS", bus),
+                            ("COCO_SERVICES", services),
+                            ("COCO_AWS_URL", aws)):
+            if value:
+                self.environment[name] = value
+            else:
+                self.environment.pop(name, None)
         self.environment.update(environment or {})
 
     def coco(self, *words, check=True, timeout=180):
@@ -147,6 +153,19 @@ class Stack:
         return self.port + 3
 
     @property
+    def sqs_port(self):
+        return self.port + 4
+
+    @property
+    def amqp_port(self):
+        return self.port + 5
+
+    @property
+    def free_port(self):
+        """One that nothing of the stack listens on, for a test's own use."""
+        return self.port + 9
+
+    @property
     def metrics(self):
         return "http://127.0.0.1:%d" % (self.port + 6)
 
@@ -157,6 +176,36 @@ class Stack:
     @property
     def postgres(self):
         return "postgresql://coco@127.0.0.1:%d/coco" % self.postgres_port
+
+    @property
+    def sqs_url(self):
+        return "http://127.0.0.1:%d" % self.sqs_port
+
+    @property
+    def amqp_url(self):
+        return "amqp://guest:guest@127.0.0.1:%d/" % self.amqp_port
+
+    @property
+    def kafka_brokers(self):
+        with open(os.path.join(self.folder, "kafka.brokers")) as file:
+            return file.read().strip()
+
+    @property
+    def queue_urls(self):
+        """{"events" | "state" | "connectivity": URL} of the SQS queues."""
+        with open(os.path.join(self.folder, "sqs.queues")) as file:
+            return dict(line.split() for line in file)
+
+    @property
+    def aws_keys(self):
+        """What the worker signs with: (access key id, secret)."""
+        with open(os.path.join(self.folder, "aws.key")) as file:
+            return tuple(file.read().split())
+
+    @property
+    def driveu_secret(self):
+        with open(os.path.join(self.folder, "driveu.secret")) as file:
+            return file.read()
 
     @property
     def token(self):

@@ -51,7 +51,7 @@ alive() {
 is_any_alive() {
     local name
 
-    for name in "${all[@]}" sim; do
+    for name in "${all[@]}"; do
         alive "$name" && return 0
     done
     return 1

@@ -11,7 +11,7 @@ import requests
 
 from stack import COCO, ROOT, Stack, StackError, wait_for
 
-NAMES = ("nginx", "worker", "redis", "postgres", "mqtt")
+NAMES = ("nginx", "worker", "redis", "postgres", "mqtt", "sqs")
 
 
 def alive(pid):
@@ -36,7 +36,11 @@ def test_env_names_what_answers(spaced):
     env = spaced.env()
     assert set(env) == {"COCO_HTTP", "COCO_MQTT_PORT", "COCO_REDIS_URL",
                         "COCO_PG_URL", "COCO_TOKEN", "COCO_JWT_KEY_FILE",
-                        "COCO_METRICS"}
+                        "COCO_METRICS", "COCO_DRIVEU_SECRET", "COCO_SQS_URL",
+                        "COCO_SQS_EVENTS_QUEUE_URL",
+                        "COCO_SQS_STATE_QUEUE_URL",
+                        "COCO_SQS_CONNECTIVITY_QUEUE_URL",
+                        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert requests.get(env["COCO_HTTP"] + "/readyz", timeout=5).ok
     assert "coco_mqtt_connected" in requests.get(env["COCO_METRICS"],
                                                  timeout=5).text
@@ -79,7 +83,7 @@ def test_it_listens_on_loopback_only(spaced):
                 address, port = row.split()[1].split(":")
                 if int(port, 16) in ours and row.split()[3] == "0A":
                     found.add((int(port, 16), address))
-    assert len(found) == 5
+    assert len(found) == len(NAMES)
     assert {address for _, address in found} == {"0100007F"}
 
 
