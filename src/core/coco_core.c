@@ -9,9 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include <openssl/sha.h>
-
 #include "coco_core.h"
+#include "coco_id.h"
 #include "coco_utf8.h"
 
 
@@ -86,22 +85,54 @@ coco_serial_valid(coco_str_t serial)
 void
 coco_id_derive(coco_id_t *ret, const coco_str_t *parts, size_t count)
 {
-    size_t      i, j;
-    uint8_t     prefix[8], digest[SHA256_DIGEST_LENGTH];
-    SHA256_CTX  ctx;
+    size_t          i;
+    coco_id_hash_t  hash;
 
-    SHA256_Init(&ctx);
+    coco_id_begin(&hash);
 
     for (i = 0; i < count; i++) {
-        for (j = 0; j < sizeof(prefix); j++) {
-            prefix[j] = (uint8_t) ((uint64_t) parts[i].len >> (8 * j));
-        }
-
-        SHA256_Update(&ctx, prefix, sizeof(prefix));
-        SHA256_Update(&ctx, parts[i].data, parts[i].len);
+        coco_id_part(&hash, parts[i].len);
+        coco_id_put(&hash, parts[i].data, parts[i].len);
     }
 
-    SHA256_Final(digest, &ctx);
+    coco_id_end(&hash, ret);
+}
+
+
+void
+coco_id_begin(coco_id_hash_t *hash)
+{
+    SHA256_Init(&hash->sha);
+}
+
+
+void
+coco_id_part(coco_id_hash_t *hash, size_t len)
+{
+    size_t   i;
+    uint8_t  prefix[8];
+
+    for (i = 0; i < sizeof(prefix); i++) {
+        prefix[i] = (uint8_t) ((uint64_t) len >> (8 * i));
+    }
+
+    SHA256_Update(&hash->sha, prefix, sizeof(prefix));
+}
+
+
+void
+coco_id_put(coco_id_hash_t *hash, const char *data, size_t len)
+{
+    SHA256_Update(&hash->sha, data, len);
+}
+
+
+void
+coco_id_end(coco_id_hash_t *hash, coco_id_t *ret)
+{
+    uint8_t  digest[SHA256_DIGEST_LENGTH];
+
+    SHA256_Final(digest, &hash->sha);
 
     memcpy(ret->bytes, digest, COCO_ID_LEN);
 

@@ -7,12 +7,13 @@
 #include <stddef.h>
 
 #include "coco_heartbeat.h"
+#include "coco_heartbeat_id.h"
 #include "coco_message.h"
 
 
 enum {
     SERIAL, TS, STATE, HEALTHY, BATTERY, LOCATION, COMPONENTS, LID, SOFTWARE,
-    MEMBERS
+    TOPIC, MEMBERS
 };
 
 enum { PERCENT, VOLTAGE, CHARGING, BATTERY_MEMBERS };
@@ -42,7 +43,6 @@ static int state_decode(coco_heartbeat_t *hb, const coco_json_value_t *state,
     coco_error_t *err);
 static int number_decode(double *ret, bool *has, const number_rule_t *rule,
     const coco_json_value_t *value, coco_error_t *err);
-static void id_derive(coco_heartbeat_t *hb);
 static void head_encode(coco_json_out_t *out, const coco_heartbeat_t *hb);
 static void state_encode(coco_json_out_t *out, coco_state_e state);
 static void lid_encode(coco_json_out_t *out, const coco_heartbeat_t *hb);
@@ -59,7 +59,8 @@ static const coco_str_t  member_names[MEMBERS] = {
     [LOCATION] = coco_string("location"),
     [COMPONENTS] = coco_string("components"),
     [LID] = coco_string("lid"),
-    [SOFTWARE] = coco_string("software")
+    [SOFTWARE] = coco_string("software"),
+    [TOPIC] = coco_string("topic")
 };
 
 static const coco_str_t  battery_names[BATTERY_MEMBERS] = {
@@ -165,6 +166,7 @@ coco_heartbeat_decode(coco_heartbeat_t *ret, coco_str_t serial,
     coco_str_t payload, int64_t received_at, coco_error_t *err)
 {
     bool               has_healthy, healthy;
+    size_t             space;
     coco_json_value_t  object, m[MEMBERS];
 
     *ret = (coco_heartbeat_t) {
@@ -175,7 +177,7 @@ coco_heartbeat_decode(coco_heartbeat_t *ret, coco_str_t serial,
         ret->serial = serial;
     }
 
-    if (coco_message_read(&object, payload, err) != COCO_OK) {
+    if (coco_message_read_spaced(&object, &space, payload, err) != COCO_OK) {
         return COCO_ERROR;
     }
 
@@ -210,26 +212,9 @@ coco_heartbeat_decode(coco_heartbeat_t *ret, coco_str_t serial,
         ret->software = m[SOFTWARE].text;
     }
 
-    id_derive(ret);
+    coco_heartbeat_id_derive(ret, space, &m[SERIAL], &m[TOPIC]);
 
     return COCO_OK;
-}
-
-
-static void
-id_derive(coco_heartbeat_t *hb)
-{
-    char        ts[sizeof(uint64_t)];
-    size_t      i;
-    coco_str_t  parts[] = {
-        coco_string("heartbeat"), hb->serial, { ts, sizeof(ts) }, hb->payload
-    };
-
-    for (i = 0; i < sizeof(ts); i++) {
-        ts[i] = (char) ((uint64_t) hb->ts >> (8 * i));
-    }
-
-    coco_id_derive(&hb->id, parts, sizeof(parts) / sizeof(parts[0]));
 }
 
 
@@ -472,7 +457,7 @@ coco_heartbeat_details_encode(coco_json_out_t *out,
         if (coco_str_equal(name, member_names[SERIAL])
             || coco_str_equal(name, member_names[TS])
             || coco_str_equal(name, member_names[STATE])
-            || coco_str_equal(name, coco_string("topic"))
+            || coco_str_equal(name, member_names[TOPIC])
             || coco_str_equal(name, coco_string("remotelyControllable"))
             || coco_str_equal(name, coco_string("driveu")))
         {

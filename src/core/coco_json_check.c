@@ -55,6 +55,7 @@ typedef struct {
     const char     *start, *pos, *end;
     const frame_t  *frame;
     unsigned        depth;
+    size_t          space;      /* bytes of it, so far */
     coco_error_t   *err;
     names_t         names;
 } check_t;
@@ -88,16 +89,25 @@ static void path_write(const frame_t *frame, char *buf, size_t size);
 static inline void
 space_skip(check_t *c)
 {
-    while (c->pos < c->end && (*c->pos == ' ' || *c->pos == '\n'
-                               || *c->pos == '\r' || *c->pos == '\t'))
-    {
+    while (c->pos < c->end && coco_json_space(*c->pos)) {
         c->pos++;
+        c->space++;
     }
 }
 
 
 int
 coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err)
+{
+    size_t  space;
+
+    return coco_json_read_spaced(ret, &space, text, err);
+}
+
+
+int
+coco_json_read_spaced(coco_json_value_t *ret, size_t *ret_space,
+    coco_str_t text, coco_error_t *err)
 {
     check_t     c;
     coco_str_t  value;
@@ -114,6 +124,7 @@ coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err)
     c.end = text.data + text.len;
     c.frame = NULL;
     c.depth = 0;
+    c.space = 0;
     c.err = err;
     c.names.count = 0;
     c.names.table = false;
@@ -133,6 +144,7 @@ coco_json_read(coco_json_value_t *ret, coco_str_t text, coco_error_t *err)
     }
 
     coco_json_value_read(ret, value);
+    *ret_space = c.space;
 
     return COCO_OK;
 }

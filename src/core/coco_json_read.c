@@ -8,7 +8,6 @@
 #include "coco_json_text.h"
 
 
-static const char *space_skip(const char *p, const char *end);
 static const char *value_read(coco_json_value_t *ret, const char *p,
     const char *end);
 static const char *string_read(coco_json_value_t *ret, const char *p,
@@ -16,8 +15,6 @@ static const char *string_read(coco_json_value_t *ret, const char *p,
 static const char *number_read(coco_json_value_t *ret, const char *p,
     const char *end);
 static const char *container_end(const char *p, const char *end);
-static const char *string_end(const char *p, const char *end,
-    bool *ret_escaped);
 
 
 bool
@@ -42,10 +39,10 @@ coco_json_name_next(const coco_json_value_t *object, size_t *pos,
     const char  *p, *end;
 
     end = object->text.data + object->text.len;
-    p = space_skip(object->text.data + (*pos == 0 ? 1 : *pos), end);
+    p = coco_json_space_skip(object->text.data + (*pos == 0 ? 1 : *pos), end);
 
     if (p < end && *p == ',') {
-        p = space_skip(p + 1, end);
+        p = coco_json_space_skip(p + 1, end);
     }
 
     if (p == end || *p != '"') {
@@ -53,7 +50,7 @@ coco_json_name_next(const coco_json_value_t *object, size_t *pos,
     }
 
     name->data = ++p;
-    p = string_end(p, end, &escaped);
+    p = coco_json_string_end(p, end, &escaped);
     name->len = (size_t) (p - 1 - name->data);
 
     *pos = (size_t) (p - object->text.data);
@@ -69,8 +66,8 @@ coco_json_member_value(const coco_json_value_t *object, size_t *pos,
     const char  *p, *end;
 
     end = object->text.data + object->text.len;
-    p = space_skip(object->text.data + *pos, end);      /* now at the colon */
-    p = value_read(value, space_skip(p + 1, end), end);
+    p = coco_json_space_skip(object->text.data + *pos, end);      /* now at the colon */
+    p = value_read(value, coco_json_space_skip(p + 1, end), end);
 
     *pos = (size_t) (p - object->text.data);
 }
@@ -83,10 +80,10 @@ coco_json_element_next(const coco_json_value_t *array, size_t *pos,
     const char  *p, *end;
 
     end = array->text.data + array->text.len;
-    p = space_skip(array->text.data + (*pos == 0 ? 1 : *pos), end);
+    p = coco_json_space_skip(array->text.data + (*pos == 0 ? 1 : *pos), end);
 
     if (p < end && *p == ',') {
-        p = space_skip(p + 1, end);
+        p = coco_json_space_skip(p + 1, end);
     }
 
     if (p == end || *p == ']') {
@@ -111,17 +108,6 @@ coco_json_value_read(coco_json_value_t *ret, coco_str_t text)
     }
 
     (void) value_read(ret, text.data, text.data + text.len);
-}
-
-
-static const char *
-space_skip(const char *p, const char *end)
-{
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
-        p++;
-    }
-
-    return p;
 }
 
 
@@ -177,7 +163,7 @@ string_read(coco_json_value_t *ret, const char *p, const char *end)
 {
     const char  *start = p + 1;
 
-    p = string_end(start, end, &ret->escaped);
+    p = coco_json_string_end(start, end, &ret->escaped);
 
     ret->type = COCO_JSON_STRING;
     ret->string = (coco_str_t) { start, (size_t) (p - 1 - start) };
@@ -213,7 +199,7 @@ container_end(const char *p, const char *end)
         c = *p++;
 
         if (c == '"') {
-            p = string_end(p, end, &escaped);
+            p = coco_json_string_end(p, end, &escaped);
             continue;
         }
 
@@ -231,9 +217,8 @@ container_end(const char *p, const char *end)
 }
 
 
-/* p is behind the opening quote; returns what is behind the closing one. */
-static const char *
-string_end(const char *p, const char *end, bool *ret_escaped)
+const char *
+coco_json_string_end(const char *p, const char *end, bool *ret_escaped)
 {
     *ret_escaped = false;
 

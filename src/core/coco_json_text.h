@@ -58,6 +58,34 @@ coco_json_plain_skip(const char *p, const char *end)
 }
 
 
+/* The space that may stand between tokens. */
+static inline bool
+coco_json_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+
+static inline const char *
+coco_json_space_skip(const char *p, const char *end)
+{
+    while (p < end && coco_json_space(*p)) {
+        p++;
+    }
+
+    return p;
+}
+
+
+/* coco_json_read, which also counts the space between the tokens, in bytes. */
+int coco_json_read_spaced(coco_json_value_t *ret, size_t *ret_space,
+    coco_str_t text, coco_error_t *err);
+
+/* p is behind the opening quote of a checked string; returns what is behind
+ * the closing one. */
+const char *coco_json_string_end(const char *p, const char *end,
+    bool *ret_escaped);
+
 /* Decodes the character or escape at *p of a checked string into out, moves
  * *p behind it and returns the number of bytes, 1 to 4. */
 size_t coco_json_char_decode(const char **p, char out[4]);

@@ -28,7 +28,17 @@ int
 coco_message_read(coco_json_value_t *ret, coco_str_t payload,
     coco_error_t *err)
 {
-    if (coco_json_read(ret, payload, err) != COCO_OK) {
+    size_t  space;
+
+    return coco_message_read_spaced(ret, &space, payload, err);
+}
+
+
+int
+coco_message_read_spaced(coco_json_value_t *ret, size_t *ret_space,
+    coco_str_t payload, coco_error_t *err)
+{
+    if (coco_json_read_spaced(ret, ret_space, payload, err) != COCO_OK) {
         return COCO_ERROR;
     }
 
@@ -50,7 +60,7 @@ coco_message_members(const coco_json_value_t *object, const coco_str_t *names,
     coco_json_value_t  unknown, *value;
 
     for (i = 0; i < count; i++) {
-        ret[i].text = (coco_str_t) { NULL, 0 };
+        ret[i].text = ret[i].string = (coco_str_t) { NULL, 0 };
     }
 
     while (coco_json_name_next(object, &pos, &name)) {
@@ -70,6 +80,7 @@ coco_message_members(const coco_json_value_t *object, const coco_str_t *names,
         coco_json_member_value(object, &pos, value);
 
         if (value->type == COCO_JSON_NULL) {
+            value->string = value->text;
             value->text = (coco_str_t) { NULL, 0 };
         }
     }

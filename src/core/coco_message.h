@@ -13,8 +13,13 @@
 int coco_message_read(coco_json_value_t *ret, coco_str_t payload,
     coco_error_t *err);
 
+/* The same, which also counts the space between the tokens, in bytes. */
+int coco_message_read_spaced(coco_json_value_t *ret, size_t *ret_space,
+    coco_str_t payload, coco_error_t *err);
+
 /* Fills ret[i] with the member called names[i], all in one walk. Absent and
- * null members have text.data NULL. */
+ * null members have text.data NULL; where a null stands, string tells, which
+ * is absent for an absent one. */
 void coco_message_members(const coco_json_value_t *object,
     const coco_str_t *names, size_t count, coco_json_value_t *ret);
 

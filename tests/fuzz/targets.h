@@ -240,6 +240,55 @@ fuzz_json(coco_str_t text)
     } while (0)
 
 
+/* What a queue puts in changes nothing of the heartbeat's identity: a member
+ * in front, or one behind, and space. */
+static inline void
+fuzz_heartbeat_id(const coco_heartbeat_t *hb)
+{
+    char              *text;
+    size_t             i, head, len = hb->payload.len;
+    const char        *brace;
+    coco_error_t       err;
+    coco_heartbeat_t   again;
+    static const char  first[] = "\"topic\": \"robot/R-1/status\" , ";
+    static const char  last[] = " , \"topic\" :[ 1 ]\n";
+
+    brace = memchr(hb->payload.data, '{', len);
+    text = malloc(len + sizeof(last) + sizeof(first));
+    FUZZ_CHECK(brace != NULL && text != NULL);
+
+    for (i = 0; i < 2; i++) {
+        head = (size_t) (brace - hb->payload.data) + 1;
+
+        if (i == 1) {
+            for (head = len - 1; hb->payload.data[head] != '}'; head--) {
+                /* void */
+            }
+        }
+
+        memcpy(text, hb->payload.data, head);
+        len = strlen(i == 0 ? first : last);
+        memcpy(text + head, i == 0 ? first : last, len);
+        memcpy(text + head + len, hb->payload.data + head,
+               hb->payload.len - head);
+        len += hb->payload.len;
+
+        /* refused: it has a topic of its own, or too many members */
+
+        if (coco_heartbeat_decode(&again, hb->serial,
+                                  (coco_str_t) { text, len },
+                                  FUZZ_RECEIVED_AT, &err) == COCO_OK)
+        {
+            FUZZ_CHECK(memcmp(&again.id, &hb->id, sizeof(again.id)) == 0);
+        }
+
+        len = hb->payload.len;
+    }
+
+    free(text);
+}
+
+
 static inline void
 fuzz_heartbeat_topic(coco_str_t topic, coco_str_t text)
 {
@@ -265,6 +314,7 @@ fuzz_heartbeat_topic(coco_str_t topic, coco_str_t text)
     FUZZ_CHECK(hb.ts <= FUZZ_RECEIVED_AT + 86400000);
     fuzz_json_sound(hb.battery);
     fuzz_json_sound(hb.location);
+    fuzz_heartbeat_id(&hb);
 
     FUZZ_ENCODE(coco_heartbeat_details_encode(out, &hb, true, driveu));
     FUZZ_ENCODE(coco_robot_state_encode(out, &hb, hb.state));

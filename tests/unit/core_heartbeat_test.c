@@ -302,9 +302,132 @@ id_is_of_serial_ts_and_payload(void **state)
                      COCO_OK);
     assert_memory_not_equal(&a.id, &b.id, sizeof(a.id));
 
-    assert_int_equal(decode(&b, TOPIC, "{\"ts\": 1790000000000," BODY, &err),
-                     COCO_OK);
+    /* space within a string counts */
+
+    assert_int_equal(decode(&a, TOPIC, "{\"software\":\"a b\","
+                            "\"ts\":1790000000000," BODY, &err), COCO_OK);
+    assert_int_equal(decode(&b, TOPIC, "{\"software\":\"a  b\","
+                            "\"ts\":1790000000000," BODY, &err), COCO_OK);
     assert_memory_not_equal(&a.id, &b.id, sizeof(a.id));
+}
+
+
+/* Ids are stored: those of payloads that no queue touched may never change. */
+static void
+id_is_of_the_payload_as_it_stands(void **state)
+{
+    coco_id_t         id;
+    coco_error_t      err;
+    coco_heartbeat_t  hb;
+
+    static const char        payload[] = "{\"ts\":1790000000000," BODY;
+    static const coco_str_t  parts[] = {
+        coco_string("heartbeat"), TOPIC,
+        coco_string("\x00\x6c\x50\xc4\xa0\x01\x00\x00"),
+        coco_string(payload)
+    };
+
+    assert_int_equal(decode(&hb, TOPIC, payload, &err), COCO_OK);
+    coco_id_derive(&id, parts, 4);
+    assert_memory_equal(&id, &hb.id, sizeof(id));
+}
+
+
+/* Members with the serial or the topic among them, in the style's space.
+ * slots: where serial (first) and topic go; SIZE_MAX leaves one out. */
+static void
+payload_write(char *ret, const size_t slots[2], const char *space,
+    const char *const added[2])
+{
+    char               *p = ret;
+    size_t              i, j, count = 0;
+    static const char *const  members[] = {
+        "\"ts\":1790000000000", "\"battery\":{\"percent\":50}",
+        "\"location\":{\"latitude\":1,\"longitude\":2}",
+        "\"note\":\" , \\\"topic\\\" : } \\\\\"",
+        "\"nested\":{\"serial\":1,\"topic\":[2]}"
+    };
+
+    p += sprintf(p, "%s{", space);
+
+    for (i = 0; i <= 5; i++) {
+        for (j = 0; j < 2; j++) {
+            if (slots[j] == i) {
+                p += sprintf(p, "%s%s%s%s", count++ > 0 ? "," : "", space,
+                             added[j], space);
+            }
+        }
+
+        if (i < 5) {
+            p += sprintf(p, "%s%s%s%s", count++ > 0 ? "," : "", space,
+                         members[i], space);
+        }
+    }
+
+    sprintf(p, "}%s", space);
+}
+
+
+static void
+id_is_the_same_by_queue(void **state)
+{
+    char              payload[1024];
+    size_t            i, j, style, way, slots[2] = { SIZE_MAX, SIZE_MAX };
+    coco_error_t      err;
+    coco_heartbeat_t  plain, hb;
+
+    static const char *const  spaces[] = { "", " ", "\r\n\t  " };
+    static const char *const  ways[][2] = {
+        { "\"serial\":\"R-1\"", "\"topic\":\"robot/R-1/status\"" },
+        { "\"serial\" : \"R-1\"", "\"topic\" :\n{ \"a\": [1, \" ,}\"] }" },
+        { "\"\\u0073erial\": null", "\"\\u0074opic\":\t\"\\\"\"" },
+        { "\"serial\":null", "\"topic\":null" }
+    };
+
+    payload_write(payload, slots, "", ways[0]);
+    assert_int_equal(decode(&plain, TOPIC, payload, &err), COCO_OK);
+
+    for (i = 0; i <= 6; i++) {
+        for (j = 0; j <= 6; j++) {
+            slots[0] = i < 6 ? i : SIZE_MAX;
+            slots[1] = j < 6 ? j : SIZE_MAX;
+
+            for (style = 0; style < 3; style++) {
+                for (way = 0; way < 4; way++) {
+                    payload_write(payload, slots, spaces[style], ways[way]);
+                    assert_int_equal(decode(&hb, TOPIC, payload, &err),
+                                     COCO_OK);
+                    assert_memory_equal(&plain.id, &hb.id, sizeof(hb.id));
+                }
+            }
+        }
+    }
+}
+
+
+/* Longer than what is gathered at a time, in one run and in many. */
+static void
+id_leaves_space_out_of_long_payloads(void **state)
+{
+    char              compact[8192], spaced[16384], *a = compact, *b = spaced;
+    size_t            i;
+    coco_error_t      err;
+    coco_heartbeat_t  x, y;
+
+    a += sprintf(a, "{\"long\":\"%0700d\",\"list\":[", 0);
+    b += sprintf(b, "{ \"long\": \"%0700d\", \"list\": [", 0);
+
+    for (i = 0; i < 1000; i++) {
+        a += sprintf(a, "%zu,", i);
+        b += sprintf(b, "%zu ,\n", i);
+    }
+
+    sprintf(a, "0],\"ts\":1790000000000," BODY);
+    sprintf(b, "0], \"serial\": \"R-1\", \"ts\": 1790000000000," BODY);
+
+    assert_int_equal(decode(&x, TOPIC, compact, &err), COCO_OK);
+    assert_int_equal(decode(&y, TOPIC, spaced, &err), COCO_OK);
+    assert_memory_equal(&x.id, &y.id, sizeof(x.id));
 }
 
 
@@ -458,6 +581,9 @@ main(void)
         cmocka_unit_test(other_units_are_recognised),
         cmocka_unit_test(serial_comes_from_topic_or_payload),
         cmocka_unit_test(id_is_of_serial_ts_and_payload),
+        cmocka_unit_test(id_is_of_the_payload_as_it_stands),
+        cmocka_unit_test(id_is_the_same_by_queue),
+        cmocka_unit_test(id_leaves_space_out_of_long_payloads),
         cmocka_unit_test(order_is_least_time_then_ts_then_id),
         cmocka_unit_test(states_have_names),
         cmocka_unit_test(records_hold_what_is_documented),
