@@ -12,7 +12,21 @@
 static void coco_batch_decode_item(coco_writer_t *w, coco_item_t *item,
     coco_error_t *err);
 static void coco_batch_join_repeats(coco_writer_t *w, size_t count);
-static const coco_id_t *coco_batch_item_id(const coco_item_t *item);
+static int coco_batch_heartbeat_decode(coco_writer_t *w, coco_item_t *item,
+    int64_t now, coco_error_t *err);
+static int coco_batch_robot_event_decode(coco_writer_t *w, coco_item_t *item,
+    int64_t now, coco_error_t *err);
+
+/* Each fills the item; now is the time that it is judged by, ms. */
+static int (*const coco_batch_decoders[])(coco_writer_t *w, coco_item_t *item,
+    int64_t now, coco_error_t *err) =
+{
+    [COCO_KIND_HEARTBEAT] = coco_batch_heartbeat_decode,
+    [COCO_KIND_ROBOT_EVENT] = coco_batch_robot_event_decode,
+    [COCO_KIND_CONNECTIVITY] = coco_connectivity_decode_item,
+    [COCO_KIND_EVENT] = coco_batch_event_decode,
+    [COCO_KIND_TELEMETRY] = coco_batch_heartbeat_decode,
+};
 
 
 int
@@ -23,13 +37,10 @@ coco_batch_decode(coco_writer_t *w, const coco_batch_t *b)
 
     for (size_t i = 0; i < b->count; i++) {
         item = &w->items[i];
+        memset(item, 0, offsetof(coco_item_t, heartbeat));
+        memset(&item->state, 0,
+               sizeof(*item) - offsetof(coco_item_t, state));
         item->message = &b->messages[i];
-        item->newer = false;
-        item->details.data = NULL;
-        item->no_fleet = false;
-        item->same_as = NULL;
-        item->refused_by = NULL;
-        item->error = NULL;
 
         coco_batch_decode_item(w, item, &err);
 
@@ -67,21 +78,61 @@ coco_batch_decode_item(coco_writer_t *w, coco_item_t *item,
     } else if (m->payload.len > COCO_PAYLOAD_MAX) {
         rc = coco_error_set(err, "payload", "over 1 MiB");
 
-    } else if (m->kind == COCO_KIND_HEARTBEAT) {
-        rc = coco_heartbeat_decode(&item->heartbeat, m->serial, m->payload,
-                                   now, err);
-        if (rc == COCO_OK) {
-            item->heartbeat.received_at = m->received_at;
-            item->order = coco_heartbeat_order(&item->heartbeat);
-        }
-
     } else {
-        rc = coco_robot_event_decode(&item->event, m->serial, m->payload,
-                                     now, err);
-        item->event.received_at = m->received_at;
+        rc = coco_batch_decoders[m->kind](w, item, now, err);
     }
 
     item->accepted = rc == COCO_OK;
+}
+
+
+static int
+coco_batch_heartbeat_decode(coco_writer_t *w, coco_item_t *item, int64_t now,
+    coco_error_t *err)
+{
+    coco_heartbeat_t      *hb = &item->heartbeat;
+    const coco_message_t  *m = item->message;
+
+    if (coco_heartbeat_decode(hb, m->serial, m->payload, now, err) != COCO_OK)
+    {
+        return COCO_ERROR;
+    }
+
+    hb->received_at = m->received_at;
+    item->kind = COCO_ITEM_HEARTBEAT;
+    item->parts = w->parts;
+    item->id = hb->id;
+    item->serial = hb->serial;
+    item->order = coco_heartbeat_order(hb);
+
+    if (m->kind == COCO_KIND_TELEMETRY) {
+        item->parts = w->options->services & COCO_SERVICE_FLEET
+                      ? COCO_PART_TELEMETRY : 0;
+        item->kind = item->parts ? COCO_ITEM_COPY : COCO_ITEM_NOTHING;
+    }
+
+    return COCO_OK;
+}
+
+
+static int
+coco_batch_robot_event_decode(coco_writer_t *w, coco_item_t *item, int64_t now,
+    coco_error_t *err)
+{
+    const coco_message_t  *m = item->message;
+
+    if (coco_robot_event_decode(&item->event, m->serial, m->payload, now, err)
+        != COCO_OK)
+    {
+        return COCO_ERROR;
+    }
+
+    item->event.received_at = m->received_at;
+    item->kind = COCO_ITEM_ROBOT_EVENT;
+    item->id = item->event.id;
+    item->serial = item->event.serial;
+
+    return COCO_OK;
 }
 
 
@@ -89,10 +140,9 @@ coco_batch_decode_item(coco_writer_t *w, coco_item_t *item,
 static void
 coco_batch_join_repeats(coco_writer_t *w, size_t count)
 {
-    size_t            at;
-    uint64_t          hash;
-    coco_item_t      *item, *first;
-    const coco_id_t  *id;
+    size_t        at;
+    uint64_t      hash;
+    coco_item_t  *item, *first;
 
     memset(w->seen, 0, w->seen_size * sizeof(*w->seen));
 
@@ -102,23 +152,22 @@ coco_batch_join_repeats(coco_writer_t *w, size_t count)
             continue;
         }
 
-        id = coco_batch_item_id(item);
-        memcpy(&hash, id->bytes, sizeof(hash));
+        memcpy(&hash, item->id.bytes, sizeof(hash));
 
         for (at = hash & (w->seen_size - 1); w->seen[at] != 0;
              at = (at + 1) & (w->seen_size - 1))
         {
             first = &w->items[w->seen[at] - 1];
 
-            if (first->message->kind != item->message->kind
-                || memcmp(coco_batch_item_id(first), id, sizeof(*id)) != 0)
+            if (first->kind != item->kind
+                || memcmp(&first->id, &item->id, sizeof(item->id)) != 0)
             {
                 continue;
             }
 
             item->same_as = first;
 
-            if (item->message->kind == COCO_KIND_HEARTBEAT
+            if (item->kind <= COCO_ITEM_COPY
                 && item->heartbeat.received_at < first->heartbeat.received_at)
             {
                 first->heartbeat.received_at = item->heartbeat.received_at;
@@ -131,14 +180,6 @@ coco_batch_join_repeats(coco_writer_t *w, size_t count)
             w->seen[at] = (uint32_t) i + 1;
         }
     }
-}
-
-
-static const coco_id_t *
-coco_batch_item_id(const coco_item_t *item)
-{
-    return item->message->kind == COCO_KIND_HEARTBEAT ? &item->heartbeat.id
-                                                      : &item->event.id;
 }
 
 

@@ -10,8 +10,12 @@
 /* Both encoders, as one: which tells them apart. */
 typedef enum { COCO_COPY_ROBOT_STATE, COCO_COPY_EPHEMERAL } coco_copy_e;
 
+static void coco_batch_copies(coco_writer_t *w);
+static bool coco_batch_copy(coco_writer_t *w, coco_group_t *g, int64_t ttl);
+static void coco_batch_links(coco_writer_t *w);
 static coco_str_t coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g,
     coco_copy_e which);
+static bool coco_batch_told(const coco_group_t *g);
 static void coco_batch_owe(coco_writer_t *w);
 static int coco_batch_invalidate(coco_writer_t *w);
 
@@ -19,13 +23,10 @@ static int coco_batch_invalidate(coco_writer_t *w);
 void
 coco_batch_redis(coco_writer_t *w)
 {
-    bool           any = false, told;
-    int64_t        now, ttl;
-    coco_str_t     state, ephemeral;
-    coco_group_t  *g;
+    bool  any = w->link_count > 0, told;
 
     for (size_t i = 0; i < w->group_count; i++) {
-        any |= w->groups[i].current;
+        any |= coco_batch_told(&w->groups[i]);
     }
 
     if (!any) {
@@ -38,33 +39,8 @@ coco_batch_redis(coco_writer_t *w)
         return;
     }
 
-    now = coco_clock_ms();
-
-    for (size_t i = 0; i < w->group_count; i++) {
-        g = &w->groups[i];
-        ttl = (int64_t) w->options->heartbeat_ttl_ms;
-
-        /* it is ahead of us only when our clock was set back */
-        if (now > g->state.order.order_ms) {
-            ttl -= now - g->state.order.order_ms;
-        }
-
-        if (!g->current || ttl <= 0) {
-            continue;
-        }
-
-        state = coco_batch_copy_encode(w, g, COCO_COPY_ROBOT_STATE);
-        ephemeral = coco_batch_copy_encode(w, g, COCO_COPY_EPHEMERAL);
-
-        if (state.data != NULL && ephemeral.data != NULL) {
-            coco_redis_robot(w->redis, g->serial, &g->state.order, state,
-                             ephemeral, ttl);
-
-        } else {
-            coco_redis_owe(w->redis, g->serial);
-        }
-    }
-
+    coco_batch_copies(w);
+    coco_batch_links(w);
     told = coco_batch_invalidate(w) == COCO_OK;
 
     if (!coco_redis_flush(w->redis) || !told) {
@@ -73,13 +49,111 @@ coco_batch_redis(coco_writer_t *w)
 }
 
 
+/* Whose records have changed, as far as others keep copies of them. */
+static bool
+coco_batch_told(const coco_group_t *g)
+{
+    return g->newest != NULL || g->operation_changed || g->fleet.has_business;
+}
+
+
+static void
+coco_batch_copies(coco_writer_t *w)
+{
+    int64_t        now, ttl;
+    coco_group_t  *g;
+
+    now = coco_clock_ms();
+
+    for (size_t i = 0; i < w->group_count; i++) {
+        g = &w->groups[i];
+
+        if (g->newest == NULL) {
+            if (g->fleet.has_business) {
+                coco_redis_operation_state(w->redis, g->serial,
+                                        coco_state_name(g->operation_state));
+            }
+            continue;
+        }
+
+        ttl = (int64_t) w->options->heartbeat_ttl_ms;
+
+        /* it is ahead of us only when our clock was set back */
+        if (now > g->newest->order.order_ms) {
+            ttl -= now - g->newest->order.order_ms;
+        }
+
+        if (ttl > 0 && !coco_batch_copy(w, g, ttl)) {
+            coco_redis_owe(w->redis, g->serial);
+        }
+    }
+}
+
+
+/* False: no memory. */
+static bool
+coco_batch_copy(coco_writer_t *w, coco_group_t *g, int64_t ttl)
+{
+    coco_str_t  state = { NULL, 0 }, ephemeral = { NULL, 0 };
+
+    if (g->newest->parts & COCO_PART_TELEMETRY) {
+        state = coco_batch_copy_encode(w, g, COCO_COPY_ROBOT_STATE);
+        if (state.data == NULL) {
+            return false;
+        }
+    }
+
+    if (g->newest->parts & COCO_PART_OPERATIONS) {
+        ephemeral = coco_batch_copy_encode(w, g, COCO_COPY_EPHEMERAL);
+        if (ephemeral.data == NULL) {
+            return false;
+        }
+    }
+
+    if (state.data != NULL || ephemeral.data != NULL) {
+        coco_redis_robot(w->redis, g->serial, &g->newest->order, state,
+                         ephemeral, ttl);
+    }
+
+    return true;
+}
+
+
+/* Statuses have no time to live: they stand until the next. */
+static void
+coco_batch_links(coco_writer_t *w)
+{
+    coco_link_t  *link;
+
+    if (w->link_count > 0) {
+        (void) coco_connectivity_read(w);
+    }
+
+    for (size_t i = 0; i < w->link_count; i++) {
+        link = &w->links[i];
+
+        if (link->driveu.data != NULL) {
+            coco_redis_driveu(w->redis, link->serial, link->driveu,
+                              link->controllable);
+
+        } else {
+            coco_redis_owe(w->redis, link->serial);
+        }
+    }
+}
+
+
 static void
 coco_batch_owe(coco_writer_t *w)
 {
     for (size_t i = 0; i < w->group_count; i++) {
-        if (w->groups[i].current) {
+        if (coco_batch_told(&w->groups[i])) {
             coco_redis_owe(w->redis, w->groups[i].serial);
         }
+    }
+
+    for (size_t i = 0; i < w->link_count; i++) {
+        coco_redis_owe(w->redis, w->links[i].serial);
     }
 }
 
@@ -88,12 +162,13 @@ coco_batch_owe(coco_writer_t *w)
 static coco_str_t
 coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g, coco_copy_e which)
 {
-    char                    *p;
-    size_t                   size;
-    coco_json_out_t          out;
-    const coco_heartbeat_t  *hb = &g->items[g->count - 1]->heartbeat;
+    char              *p;
+    size_t             size;
+    coco_item_t       *item = g->newest;
+    coco_json_out_t    out;
+    coco_heartbeat_t  *hb = &item->heartbeat;
 
-    size = hb->payload.len + COCO_COPY_SIZE;
+    size = hb->payload.len + item->driveu.len + COCO_COPY_SIZE;
 
     for ( ;; ) {
         p = coco_arena_alloc(&w->arena, size);
@@ -107,8 +182,7 @@ coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g, coco_copy_e which)
             coco_robot_state_encode(&out, hb, g->operation_state);
 
         } else {
-            /* teleoperation's part is the state of its own service */
-            coco_ephemeral_encode(&out, hb, false, (coco_str_t) { NULL, 0 });
+            coco_ephemeral_encode(&out, hb, item->controllable, item->driveu);
         }
 
         if (coco_json_out_ok(&out)) {
@@ -133,6 +207,10 @@ coco_batch_invalidate(coco_writer_t *w)
         size += w->groups[i].serial.len + sizeof("\"\",");
     }
 
+    for (size_t i = 0; i < w->link_count; i++) {
+        size += w->links[i].serial.len + sizeof("\"\",");
+    }
+
     p = coco_arena_alloc(&w->arena, size);
     if (p == NULL) {
         return COCO_ERROR;
@@ -144,9 +222,13 @@ coco_batch_invalidate(coco_writer_t *w)
     coco_json_array_open(&out);
 
     for (size_t i = 0; i < w->group_count; i++) {
-        if (w->groups[i].current) {
+        if (coco_batch_told(&w->groups[i])) {
             coco_json_string(&out, w->groups[i].serial);
         }
+    }
+
+    for (size_t i = 0; i < w->link_count; i++) {
+        coco_json_string(&out, w->links[i].serial);
     }
 
     coco_json_array_close(&out);

@@ -10,59 +10,116 @@
 #include "coco_robot_event.h"
 #include "services/service.h"
 #include "sinks/arena.h"
+#include "sinks/bus.h"
 #include "sinks/postgres.h"
 #include "sinks/redis.h"
 
 typedef struct coco_item_s  coco_item_t;
 
+/* What a message turned out to be. The first ones are about a robot that the
+ * message names, and are gathered in its group. */
+typedef enum {
+    COCO_ITEM_HEARTBEAT = 0,    /* the robot's own */
+    COCO_ITEM_COPY,             /* of a heartbeat that the state service has
+                                   stored: IoT.Heartbeat, Kafka's raw topic */
+    COCO_ITEM_STATE_CHANGE,
+    COCO_ITEM_BUSINESS_CHANGE,
+    COCO_ITEM_SUBJECTS,
+    COCO_ITEM_WEBHOOK = COCO_ITEM_SUBJECTS,
+    COCO_ITEM_ROBOT_EVENT,
+    COCO_ITEM_KINDS,
+    COCO_ITEM_NOTHING           /* an event that nobody here consumes */
+} coco_item_kind_e;
+
+/* Which services' parts of an item are done here, in its transaction. The
+ * state service's part of its own kinds always is. */
+#define COCO_PART_OPERATIONS  1u
+#define COCO_PART_TELEMETRY   2u    /* fleet's */
+#define COCO_PART_BUSINESS    4u    /* fleet's */
+#define COCO_PARTS_FLEET      (COCO_PART_TELEMETRY | COCO_PART_BUSINESS)
+
 /* A message's way through the batch. */
 struct coco_item_s {
     const coco_message_t  *message;
+    coco_item_kind_e       kind;
+    unsigned               parts;
+    coco_id_t              id;
+    coco_str_t             serial;
+    coco_order_t           order;        /* of subjects */
     union {
-        coco_heartbeat_t    heartbeat;
-        coco_robot_event_t  event;
+        coco_heartbeat_t        heartbeat;    /* HEARTBEAT, COPY */
+        coco_state_change_t     state_change;
+        coco_business_change_t  business_change;
+        coco_connectivity_t     webhook;
+        coco_robot_event_t      event;
     };
-    coco_order_t           order;        /* heartbeat */
     coco_state_e           state;        /* heartbeat: the one that stands */
     bool                   newer;        /* heartbeat: than what was stored */
-    coco_str_t             details;      /* heartbeat, JSON; made once */
+    coco_str_t             details;      /* heartbeat, JSON */
+    coco_str_t             driveu;       /* heartbeats: JSON, or absent */
+    bool                   controllable; /* heartbeats: remotely */
+    bool                   waiting;      /* webhook: for a mapping */
 
     bool                   accepted;     /* takes part in the transaction */
-    bool                   no_fleet;     /* all but the fleet service's part */
     coco_item_t           *same_as;      /* an earlier one in the batch */
     const char            *refused_by;   /* the service; NULL: nobody */
     coco_error_t          *error;        /* why */
     coco_id_t              letter;       /* of its dead letter */
 };
 
-/* The heartbeats of one robot, in order. */
+typedef struct {
+    coco_item_t  **v;
+    size_t         count;
+} coco_items_t;
+
+/* What is about one robot, each kind in order. */
 typedef struct {
     coco_str_t               serial;
-    coco_item_t            **items;
-    size_t                   count;
+    union {
+        struct {
+            coco_items_t     heartbeats, copies, state_changes,
+                             business_changes;
+        };
+        coco_items_t         kinds[COCO_ITEM_SUBJECTS];
+    };
     bool                     missing;         /* has no row yet */
     bool                     newer;           /* robot_state changes */
-    bool                     current;         /* its newest is among them */
+    coco_item_t             *newest;          /* the robot's, when it is among
+                                                 them; else NULL */
+    coco_str_t               driveu;          /* read, JSON, or absent */
+    bool                     controllable;
     coco_state_record_t      state;
-    bool                     changes;         /* has a StateChange */
+    bool                     operates;        /* has a StateChange for the
+                                                 operations service */
     bool                     operation_changed;
     coco_operation_record_t  operation;
     coco_fleet_record_t      fleet;
     coco_state_e             operation_state; /* read last */
 } coco_group_t;
 
+/* A Robots.StateChange, made here or come by the bus. */
 typedef struct {
     coco_group_t             *group;
-    bool                      no_fleet;
+    const coco_item_t        *item;           /* that it came of */
     coco_state_change_t       change;
     coco_operation_effect_t   effect;
 } coco_change_t;
 
+/* What a robot's teleoperation is after the webhooks of the batch. */
+typedef struct {
+    coco_str_t                  serial;
+    const coco_connectivity_t  *newest[COCO_UNITS];  /* of the batch, or NULL */
+    coco_str_t                  driveu;       /* JSON; absent until read */
+    bool                        controllable;
+} coco_link_t;
+
 struct coco_writer_s {
     const coco_lane_options_t  *options;
+    unsigned                    parts;        /* of a robot's own heartbeat */
     coco_stop_t                *stop;
     coco_pg_t                  *pg;
     coco_redis_t               *redis;
+    coco_bus_t                 *bus;          /* NULL: nothing is published */
     coco_backoff_t              backoff;
     coco_arena_t                arena;
 
@@ -72,23 +129,33 @@ struct coco_writer_s {
     size_t                      seen_size;    /* a power of two */
 
     /* the transaction: a part of the batch */
-    coco_item_t               **heartbeats;   /* by serial, then order */
-    size_t                      heartbeat_count;
-    coco_item_t               **events;       /* by id */
-    size_t                      event_count;
-    coco_item_t               **refused;      /* by id */
-    size_t                      refused_count;
-    coco_item_t               **replays;
-    size_t                      replay_count;
+    union {
+        struct {
+            coco_items_t        heartbeats;   /* subjects: by serial, order */
+            coco_items_t        copies;
+            coco_items_t        state_changes;
+            coco_items_t        business_changes;
+            coco_items_t        webhooks;     /* by id */
+            coco_items_t        events;       /* by id */
+        };
+        coco_items_t            kinds[COCO_ITEM_KINDS];
+    };
+    coco_items_t                refused;      /* by letter */
+    coco_items_t                replays;
+    coco_items_t                inbox;        /* rows of it, repeats too */
+    coco_items_t                mapped;       /* webhooks: by serial, order */
     size_t                      joined_count; /* repeats within the part */
     coco_group_t               *groups;       /* by serial */
     size_t                      group_count;
     coco_change_t              *changes;
     size_t                      change_count;
+    coco_link_t                *links;        /* by serial */
+    size_t                      link_count;
 
     int64_t                     cutoff;       /* ms; older is late */
     uint64_t                    inserted;     /* heartbeats */
     uint64_t                    inserted_events;
+    uint64_t                    inserted_webhooks;
 };
 
 typedef enum {
@@ -102,6 +169,13 @@ typedef enum {
     COCO_S_HISTORY_LATE,
     COCO_S_HISTORY_STORED,
     COCO_S_EVENTS,
+    COCO_S_STATE_ORDERS,
+    COCO_S_MAPPINGS,
+    COCO_S_MAPPINGS_LOCK,
+    COCO_S_DRIVEU,
+    COCO_S_DRIVEU_WRITE,
+    COCO_S_INBOX_WAIT,
+    COCO_S_INBOX_DONE,
     COCO_S_OPERATION_SEED,
     COCO_S_OPERATION_LOCK,
     COCO_S_OPERATION_WRITE,
@@ -115,6 +189,17 @@ typedef enum {
     COCO_STATEMENTS
 } coco_statement_e;
 
+/* What a round of statements came to. COCO_TURN_AGAIN: stored times of receipt
+ * changed the order of the batch. */
+typedef enum {
+    COCO_TURN_DONE = COCO_PG_DONE,
+    COCO_TURN_DATA = COCO_PG_DATA,
+    COCO_TURN_PARTITION = COCO_PG_PARTITION,
+    COCO_TURN_RETRY = COCO_PG_RETRY,
+    COCO_TURN_AGAIN
+} coco_turn_e;
+
+/* batch_statements.c */
 extern const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS];
 
 
@@ -125,15 +210,24 @@ int coco_batch_decode(coco_writer_t *w, const coco_batch_t *b);
 int coco_batch_refuse(coco_writer_t *w, coco_item_t *item, const char *service,
     const coco_error_t *err);
 
+/* batch_event.c: an event of the bus. As the core's decoders. */
+int coco_batch_event_decode(coco_writer_t *w, coco_item_t *item, int64_t now,
+    coco_error_t *err);
+
 /* batch_apply.c: the order of things, and the services. */
-int coco_batch_collect(coco_writer_t *w, coco_item_t *items, size_t count);
+void coco_batch_collect(coco_writer_t *w, coco_item_t *items, size_t count);
+int coco_batch_details(coco_writer_t *w);
 void coco_batch_apply_state(coco_writer_t *w);
 void coco_batch_apply_operations(coco_writer_t *w);
 void coco_batch_apply_fleet(coco_writer_t *w);
+int coco_serial_compare(coco_str_t a, coco_str_t b);
+/* Moves *at to the group of the serial: for serials in order. */
+coco_group_t *coco_group_find(coco_writer_t *w, size_t *at, coco_str_t serial);
 
 /* batch_rows.c: queues the statements of a round; a statement that would have
- * no rows is left out, and its slot is -1. */
+ * no rows is left out, and its slot is -1. COCO_ERROR: no memory. */
 int coco_rows_state_lock(coco_writer_t *w, bool seed);
+int coco_rows_driveu(coco_writer_t *w);
 int coco_rows_history(coco_writer_t *w);
 int coco_rows_history_late(coco_writer_t *w);
 int coco_rows_history_stored(coco_writer_t *w);
@@ -143,11 +237,32 @@ void coco_rows_operation_write(coco_writer_t *w);
 int coco_rows_events(coco_writer_t *w);
 void coco_rows_fleet(coco_writer_t *w);
 int coco_rows_outbox(coco_writer_t *w);
+void coco_rows_outbox_row(coco_pg_t *pg, const coco_id_t *id, coco_str_t name,
+    coco_str_t serial, coco_str_t envelope, const coco_order_t *cause);
 void coco_rows_dead_letters(coco_writer_t *w);
 int coco_rows_operation_states(coco_writer_t *w);
+int coco_rows_state_orders(coco_writer_t *w);
 bool coco_rows_partitions(coco_writer_t *w);
+
+/* batch_connectivity.c: webhooks, and what heartbeats are enriched with. */
+int coco_connectivity_decode_item(coco_writer_t *w, coco_item_t *item,
+    int64_t now, coco_error_t *err);
+/* A round or two: whose the webhooks are. */
+coco_turn_e coco_connectivity_map(coco_writer_t *w);
+/* Queues what the webhooks change, in the order of the tables. */
+void coco_connectivity_write(coco_writer_t *w);
+void coco_connectivity_inbox(coco_writer_t *w);
+/* Queues their events; *ret_slot -1: none. COCO_ERROR: no memory. */
+int coco_connectivity_outbox(coco_writer_t *w, int *ret_slot);
+/* After the commit: fills the links. COCO_ERROR: they are still absent. */
+int coco_connectivity_read(coco_writer_t *w);
+/* The groups' teleoperation, from the result of coco_rows_driveu(). */
+int coco_connectivity_enrich(coco_writer_t *w, const PGresult *res);
 
 /* batch_redis.c: after the commit. */
 void coco_batch_redis(coco_writer_t *w);
+
+/* batch_publish.c: after that. COCO_ERROR once the stop is set. */
+int coco_batch_publish(coco_writer_t *w);
 
 #endif /* COCO_BATCH_WORK_H */

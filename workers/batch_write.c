@@ -14,28 +14,27 @@
 #define COCO_DAY_MS           86400000LL
 #define COCO_ORDER_TURNS_MAX  8
 
-/* COCO_TURN_AGAIN: stored times of receipt changed the order of the batch. */
-typedef enum {
-    COCO_TURN_DONE = COCO_PG_DONE,
-    COCO_TURN_DATA = COCO_PG_DATA,
-    COCO_TURN_PARTITION = COCO_PG_PARTITION,
-    COCO_TURN_RETRY = COCO_PG_RETRY,
-    COCO_TURN_AGAIN
-} coco_turn_e;
-
+static unsigned coco_writer_parts(const coco_lane_options_t *options);
+static int coco_writer_lists(coco_writer_t *w);
 static int coco_writer_part(coco_writer_t *w, coco_item_t *items,
     size_t count);
 static coco_turn_e coco_writer_transaction(coco_writer_t *w,
     coco_item_t *items, size_t count);
 static coco_turn_e coco_writer_turn(coco_writer_t *w);
 static coco_turn_e coco_writer_lock(coco_writer_t *w);
+static bool coco_writer_locked(coco_writer_t *w, const PGresult *res);
 static coco_turn_e coco_writer_history(coco_writer_t *w);
 static coco_turn_e coco_writer_stored(coco_writer_t *w);
 static coco_turn_e coco_writer_operations(coco_writer_t *w);
+static int coco_writer_operations_read(coco_writer_t *w, const PGresult *res);
 static coco_turn_e coco_writer_finish(coco_writer_t *w);
+static void coco_writer_newest(coco_writer_t *w, int states, int orders);
+static coco_turn_e coco_writer_no_memory(coco_writer_t *w);
 static coco_turn_e coco_writer_partitions(coco_writer_t *w);
 static int coco_writer_set_aside(coco_writer_t *w, coco_item_t *item);
 static void coco_writer_count(coco_writer_t *w);
+static void coco_writer_observe_lag(coco_writer_t *w,
+    const coco_items_t *heartbeats);
 static bool coco_writer_wait(coco_writer_t *w, size_t count);
 
 
@@ -51,6 +50,7 @@ coco_writer_create(const coco_lane_options_t *options, coco_stop_t *stop)
     }
 
     w->options = options;
+    w->parts = coco_writer_parts(options);
     w->stop = stop;
     w->max = n;
 
@@ -60,12 +60,9 @@ coco_writer_create(const coco_lane_options_t *options, coco_stop_t *stop)
 
     w->items = calloc(n, sizeof(*w->items));
     w->seen = calloc(w->seen_size, sizeof(*w->seen));
-    w->heartbeats = calloc(n, sizeof(*w->heartbeats));
-    w->events = calloc(n, sizeof(*w->events));
-    w->refused = calloc(n, sizeof(*w->refused));
-    w->replays = calloc(n, sizeof(*w->replays));
     w->groups = calloc(n, sizeof(*w->groups));
     w->changes = calloc(n, sizeof(*w->changes));
+    w->links = calloc(n, sizeof(*w->links));
 
     w->pg = coco_pg_create(options->postgres, coco_batch_statements,
                            COCO_STATEMENTS, stop, options->metrics_lane);
@@ -73,16 +70,73 @@ coco_writer_create(const coco_lane_options_t *options, coco_stop_t *stop)
                                  options->redis_password, options->redis_db,
                                  options->metrics_lane);
 
-    if (w->items == NULL || w->seen == NULL || w->heartbeats == NULL
-        || w->events == NULL || w->refused == NULL || w->replays == NULL
-        || w->groups == NULL || w->changes == NULL || w->pg == NULL
-        || w->redis == NULL)
+    if (options->bus != NULL) {
+        w->bus = coco_bus_create(options->bus, stop);
+    }
+
+    if ((options->bus != NULL && w->bus == NULL)
+        || coco_writer_lists(w) != COCO_OK || w->items == NULL || w->seen == NULL
+        || w->groups == NULL || w->changes == NULL || w->links == NULL
+        || w->pg == NULL || w->redis == NULL)
     {
         coco_writer_destroy(w);
         return NULL;
     }
 
     return w;
+}
+
+
+/* Whose parts of a robot's own heartbeat are done with the state service's. */
+static unsigned
+coco_writer_parts(const coco_lane_options_t *options)
+{
+    unsigned  parts = 0;
+
+    if (!options->direct) {
+        return 0;
+    }
+
+    if (options->services & COCO_SERVICE_OPERATIONS) {
+        parts |= COCO_PART_OPERATIONS;
+    }
+
+    if (options->services & COCO_SERVICE_FLEET) {
+        parts |= options->fleet_from_kafka ? COCO_PART_BUSINESS
+                                           : COCO_PARTS_FLEET;
+    }
+
+    return parts;
+}
+
+
+/* All of them in one piece of memory, which the first one holds. */
+static int
+coco_writer_lists(coco_writer_t *w)
+{
+    coco_items_t  *lists[COCO_ITEM_KINDS + 4];
+    coco_item_t  **v;
+    size_t         count = sizeof(lists) / sizeof(*lists);
+
+    for (int kind = 0; kind < COCO_ITEM_KINDS; kind++) {
+        lists[kind] = &w->kinds[kind];
+    }
+
+    lists[COCO_ITEM_KINDS] = &w->refused;
+    lists[COCO_ITEM_KINDS + 1] = &w->replays;
+    lists[COCO_ITEM_KINDS + 2] = &w->inbox;
+    lists[COCO_ITEM_KINDS + 3] = &w->mapped;
+
+    v = calloc(count * w->max, sizeof(*v));
+    if (v == NULL) {
+        return COCO_ERROR;
+    }
+
+    for (size_t i = 0; i < count; i++) {
+        lists[i]->v = v + i * w->max;
+    }
+
+    return COCO_OK;
 }
 
 
@@ -93,17 +147,19 @@ coco_writer_destroy(coco_writer_t *w)
         return;
     }
 
+    if (w->bus != NULL) {
+        coco_bus_destroy(w->bus);
+    }
+
     coco_pg_destroy(w->pg);
     coco_redis_destroy(w->redis);
     coco_arena_free(&w->arena);
     free(w->items);
     free(w->seen);
-    free(w->heartbeats);
-    free(w->events);
-    free(w->refused);
-    free(w->replays);
+    free(w->kinds[0].v);
     free(w->groups);
     free(w->changes);
+    free(w->links);
     free(w);
 }
 
@@ -166,7 +222,7 @@ coco_writer_part(coco_writer_t *w, coco_item_t *items, size_t count)
             coco_backoff_reset(&w->backoff);
             coco_writer_count(w);
             coco_batch_redis(w);
-            return COCO_OK;
+            return coco_batch_publish(w);
 
         case COCO_TURN_DATA:
             if (count > 1) {
@@ -237,10 +293,7 @@ coco_writer_transaction(coco_writer_t *w, coco_item_t *items, size_t count)
     w->cutoff = w->cutoff / COCO_DAY_MS * COCO_DAY_MS + COCO_DAY_MS;
 
     for (int i = 0; i < COCO_ORDER_TURNS_MAX; i++) {
-        if (coco_batch_collect(w, items, count) != COCO_OK) {
-            return COCO_TURN_RETRY;
-        }
-
+        coco_batch_collect(w, items, count);
         rc = coco_writer_turn(w);
 
         if (rc != COCO_TURN_AGAIN) {
@@ -254,8 +307,11 @@ coco_writer_transaction(coco_writer_t *w, coco_item_t *items, size_t count)
 }
 
 
-/* Tables in the order in which everybody locks them: robot_state, the history,
- * robot_operation, the rest. */
+/*
+ * Tables in the order in which everybody locks them: robot_state, mappings
+ * (shared), the history, robot_operation and its history, robot events,
+ * driveu_status, fleet_robot, webhook_inbox, outbox, dead_letter.
+ */
 static coco_turn_e
 coco_writer_turn(coco_writer_t *w)
 {
@@ -263,50 +319,45 @@ coco_writer_turn(coco_writer_t *w)
 
     w->inserted = 0;
     w->inserted_events = 0;
+    w->inserted_webhooks = 0;
+    w->mapped.count = 0;
+    w->link_count = 0;
 
-    if (w->group_count == 0) {
+    if (w->heartbeats.count > 0) {
+        rc = coco_writer_lock(w);
+        if (rc != COCO_TURN_DONE) {
+            return rc;
+        }
+
+    } else {
         coco_pg_rows(w->pg, COCO_S_BEGIN);
         coco_pg_send(w->pg);
-        return coco_writer_finish(w);
     }
 
-    rc = coco_writer_lock(w);
-    if (rc != COCO_TURN_DONE) {
-        return rc;
-    }
-
-    coco_batch_apply_state(w);
-
-    rc = coco_writer_history(w);
-    if (rc != COCO_TURN_DONE) {
-        return rc;
-    }
-
-    if (w->change_count > 0) {
-        rc = coco_writer_operations(w);
+    if (w->webhooks.count > 0) {
+        rc = coco_connectivity_map(w);
         if (rc != COCO_TURN_DONE) {
             return rc;
         }
     }
 
+    coco_batch_apply_state(w);
+
+    if (w->heartbeats.count > 0) {
+        rc = coco_writer_history(w);
+        if (rc != COCO_TURN_DONE) {
+            return rc;
+        }
+    }
+
+    rc = coco_writer_operations(w);
+    if (rc != COCO_TURN_DONE) {
+        return rc;
+    }
+
     coco_batch_apply_fleet(w);
 
     return coco_writer_finish(w);
-}
-
-
-static int
-coco_group_find(coco_writer_t *w, size_t *at, coco_str_t serial)
-{
-    /* both are in the order of bytes: one walk finds them all */
-    while (*at < w->group_count) {
-        if (coco_str_equal(w->groups[*at].serial, serial)) {
-            return COCO_OK;
-        }
-        (*at)++;
-    }
-
-    return COCO_ERROR;
 }
 
 
@@ -318,51 +369,74 @@ coco_group_find(coco_writer_t *w, size_t *at, coco_str_t serial)
 static coco_turn_e
 coco_writer_lock(coco_writer_t *w)
 {
-    int            slot;
-    size_t         at, found;
-    PGresult      *res;
-    coco_turn_e    rc;
-    coco_group_t  *g;
+    int          slot, driveu;
+    coco_turn_e  rc;
 
     for (size_t i = 0; i < w->group_count; i++) {
-        w->groups[i].missing = true;
+        w->groups[i].missing = w->groups[i].heartbeats.count > 0;
     }
 
     for (int seed = 0; seed < 2; seed++) {
         coco_pg_rows(w->pg, COCO_S_BEGIN);
         coco_pg_send(w->pg);
         slot = coco_rows_state_lock(w, seed);
+        driveu = coco_rows_driveu(w);
 
         rc = (coco_turn_e) coco_pg_sync(w->pg);
         if (rc != COCO_TURN_DONE) {
             return rc;
         }
 
-        res = coco_pg_result(w->pg, slot);
-        at = 0;
-        found = 0;
-
-        for (int row = 0; row < PQntuples(res); row++) {
-            if (coco_group_find(w, &at, coco_pg_get(res, row, 0)) != COCO_OK) {
-                break;
-            }
-
-            g = &w->groups[at];
-            coco_pg_get_uuid(&g->state.order.id, res, row, 1);
-            g->state.state = coco_state_parse(coco_pg_get(res, row, 2));
-            g->state.order.order_ms = coco_pg_get_time(res, row, 3);
-            g->state.order.ts = coco_pg_get_time(res, row, 4);
-            g->state.heard = g->state.order.order_ms != COCO_PG_NEVER;
-            g->missing = false;
-            found++;
-        }
-
-        if (found == w->group_count) {
-            return COCO_TURN_DONE;
+        if (coco_writer_locked(w, coco_pg_result(w->pg, slot))) {
+            rc = coco_connectivity_enrich(w, coco_pg_result(w->pg, driveu))
+                 == COCO_OK && coco_batch_details(w) == COCO_OK
+                 ? COCO_TURN_DONE : coco_writer_no_memory(w);
+            return rc;
         }
 
         coco_pg_rollback(w->pg);
     }
+
+    return COCO_TURN_RETRY;
+}
+
+
+/* True when every robot has its row. */
+static bool
+coco_writer_locked(coco_writer_t *w, const PGresult *res)
+{
+    size_t         at = 0;
+    coco_group_t  *g;
+
+    for (int row = 0; row < PQntuples(res); row++) {
+        g = coco_group_find(w, &at, coco_pg_get(res, row, 0));
+        if (g == NULL) {
+            break;
+        }
+
+        coco_pg_get_uuid(&g->state.order.id, res, row, 1);
+        g->state.state = coco_state_parse(coco_pg_get(res, row, 2));
+        g->state.order.order_ms = coco_pg_get_time(res, row, 3);
+        g->state.order.ts = coco_pg_get_time(res, row, 4);
+        g->state.heard = g->state.order.order_ms != COCO_PG_NEVER;
+        g->missing = false;
+    }
+
+    for (size_t i = 0; i < w->group_count; i++) {
+        if (w->groups[i].missing) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* The transaction goes with its connection. */
+static coco_turn_e
+coco_writer_no_memory(coco_writer_t *w)
+{
+    coco_pg_close(w->pg);
 
     return COCO_TURN_RETRY;
 }
@@ -391,7 +465,7 @@ coco_writer_history(coco_writer_t *w)
         w->inserted += coco_pg_affected(w->pg, late);
     }
 
-    return w->inserted < w->heartbeat_count ? coco_writer_stored(w)
+    return w->inserted < w->heartbeats.count ? coco_writer_stored(w)
                                             : COCO_TURN_DONE;
 }
 
@@ -420,7 +494,7 @@ coco_writer_stored(coco_writer_t *w)
     res = coco_pg_result(w->pg, slot);
 
     for (int row = 0; row < PQntuples(res); row++) {
-        item = w->heartbeats[coco_pg_get_int64(res, row, 0) - 1];
+        item = w->heartbeats.v[coco_pg_get_int64(res, row, 0) - 1];
         received_at = coco_pg_get_time(res, row, 1);
 
         if (received_at == item->heartbeat.received_at) {
@@ -440,12 +514,17 @@ coco_writer_stored(coco_writer_t *w)
 static coco_turn_e
 coco_writer_operations(coco_writer_t *w)
 {
-    int                       slot;
-    size_t                    at = 0;
-    PGresult                 *res;
-    coco_turn_e               rc;
-    coco_business_t          *b;
-    coco_operation_record_t  *o;
+    int          slot;
+    bool         any = false;
+    coco_turn_e  rc;
+
+    for (size_t i = 0; i < w->change_count; i++) {
+        any |= w->changes[i].group->operates;
+    }
+
+    if (!any) {
+        return COCO_TURN_DONE;
+    }
 
     slot = coco_rows_operation_lock(w);
 
@@ -454,14 +533,34 @@ coco_writer_operations(coco_writer_t *w)
         return rc;
     }
 
-    res = coco_pg_result(w->pg, slot);
+    if (coco_writer_operations_read(w, coco_pg_result(w->pg, slot))
+        != COCO_OK)
+    {
+        return coco_writer_no_memory(w);
+    }
+
+    coco_batch_apply_operations(w);
+
+    return COCO_TURN_DONE;
+}
+
+
+/* COCO_ERROR: no memory. */
+static int
+coco_writer_operations_read(coco_writer_t *w, const PGresult *res)
+{
+    size_t                    at = 0;
+    coco_group_t             *g;
+    coco_business_t          *b;
+    coco_operation_record_t  *o;
 
     for (int row = 0; row < PQntuples(res); row++) {
-        if (coco_group_find(w, &at, coco_pg_get(res, row, 0)) != COCO_OK) {
+        g = coco_group_find(w, &at, coco_pg_get(res, row, 0));
+        if (g == NULL) {
             break;
         }
 
-        o = &w->groups[at].operation;
+        o = &g->operation;
         b = &o->business;
         b->operation_state = coco_state_parse(coco_pg_get(res, row, 1));
         b->needs_movement = coco_pg_get_bool(res, row, 2);
@@ -479,47 +578,39 @@ coco_writer_operations(coco_writer_t *w)
         o->heard = o->order.order_ms != COCO_PG_NEVER;
 
         /* the result goes with the next round */
-        b->deployed = coco_pg_get(res, row, 8);
-
-        if (b->deployed.data != NULL) {
-            char  *copy = coco_arena_alloc(&w->arena, b->deployed.len);
-
-            if (copy == NULL) {
-                coco_pg_close(w->pg);
-                return COCO_TURN_RETRY;
-            }
-
-            b->deployed.data = memcpy(copy, b->deployed.data,
-                                      b->deployed.len);
+        if (coco_arena_copy(&w->arena, &b->deployed,
+                            coco_pg_get(res, row, 8)) != COCO_OK)
+        {
+            return COCO_ERROR;
         }
     }
 
-    coco_batch_apply_operations(w);
-
-    return COCO_TURN_DONE;
+    return COCO_OK;
 }
 
 
 static coco_turn_e
 coco_writer_finish(coco_writer_t *w)
 {
-    int          events, states;
-    size_t       at = 0;
-    PGresult    *res;
+    int          events, webhooks, states, orders;
     coco_turn_e  rc;
 
     coco_rows_operation_write(w);
     coco_rows_state_write(w);
     events = coco_rows_events(w);
+    coco_connectivity_write(w);
     coco_rows_fleet(w);
+    coco_connectivity_inbox(w);
 
-    if (coco_rows_outbox(w) != COCO_OK) {
-        coco_pg_close(w->pg);
-        return COCO_TURN_RETRY;
+    if (coco_rows_outbox(w) != COCO_OK
+        || coco_connectivity_outbox(w, &webhooks) != COCO_OK)
+    {
+        return coco_writer_no_memory(w);
     }
 
     coco_rows_dead_letters(w);
     states = coco_rows_operation_states(w);
+    orders = coco_rows_state_orders(w);
     coco_pg_rows(w->pg, COCO_S_COMMIT);
     coco_pg_send(w->pg);
 
@@ -532,18 +623,63 @@ coco_writer_finish(coco_writer_t *w)
         w->inserted_events = coco_pg_affected(w->pg, events);
     }
 
+    if (webhooks >= 0) {
+        w->inserted_webhooks = coco_pg_affected(w->pg, webhooks);
+    }
+
+    coco_writer_newest(w, states, orders);
+
+    return COCO_TURN_DONE;
+}
+
+
+/* What Redis is to be told; slots -1: nothing was asked. */
+static void
+coco_writer_newest(coco_writer_t *w, int states, int orders)
+{
+    size_t         at = 0;
+    PGresult      *res;
+    coco_group_t  *g;
+    coco_order_t   stored;
+
     res = states >= 0 ? coco_pg_result(w->pg, states) : NULL;
 
     for (int row = 0; res != NULL && row < PQntuples(res); row++) {
-        if (coco_group_find(w, &at, coco_pg_get(res, row, 0)) != COCO_OK) {
+        g = coco_group_find(w, &at, coco_pg_get(res, row, 0));
+        if (g == NULL) {
             break;
         }
 
-        w->groups[at].operation_state =
-                                   coco_state_parse(coco_pg_get(res, row, 1));
+        g->operation_state = coco_state_parse(coco_pg_get(res, row, 1));
     }
 
-    return COCO_TURN_DONE;
+    for (size_t i = 0; i < w->group_count; i++) {
+        g = &w->groups[i];
+
+        if (g->newest == NULL && g->copies.count > 0) {
+            g->newest = g->copies.v[g->copies.count - 1];
+        }
+    }
+
+    res = orders >= 0 ? coco_pg_result(w->pg, orders) : NULL;
+    at = 0;
+
+    for (int row = 0; res != NULL && row < PQntuples(res); row++) {
+        g = coco_group_find(w, &at, coco_pg_get(res, row, 0));
+        if (g == NULL) {
+            break;
+        }
+
+        coco_pg_get_uuid(&stored.id, res, row, 1);
+        stored.order_ms = coco_pg_get_time(res, row, 2);
+        stored.ts = coco_pg_get_time(res, row, 3);
+
+        if (g->newest != NULL
+            && coco_order_compare(&g->newest->order, &stored) < 0)
+        {
+            g->newest = NULL;
+        }
+    }
 }
 
 
@@ -576,13 +712,14 @@ coco_writer_set_aside(coco_writer_t *w, coco_item_t *item)
                                : coco_batch_statements[e->statement].service;
 
     if (!item->accepted
-        || (item->no_fleet && strcmp(service, "fleet") == 0))
+        || (!(item->parts & COCO_PARTS_FLEET)
+            && strcmp(service, "fleet") == 0))
     {
         return COCO_ERROR;
     }
 
     if (strcmp(service, "fleet") == 0) {
-        item->no_fleet = true;
+        item->parts &= ~COCO_PARTS_FLEET;
 
     } else {
         item->accepted = false;
@@ -602,29 +739,47 @@ static void
 coco_writer_count(coco_writer_t *w)
 {
     int       lane = w->options->metrics_lane;
-    int64_t   now = coco_clock_ms();
-    uint64_t  older = 0, repeated, unknown = 0;
+    uint64_t  older = 0, repeated, unknown = 0, events;
 
-    for (size_t i = 0; i < w->heartbeat_count; i++) {
-        older += !w->heartbeats[i]->newer;
-        coco_metrics_observe(COCO_H_LAG_SECONDS, lane,
-                           (now - w->heartbeats[i]->heartbeat.ts) / 1000.0);
+    for (size_t i = 0; i < w->heartbeats.count; i++) {
+        older += !w->heartbeats.v[i]->newer;
     }
 
-    for (size_t i = 0; i < w->event_count; i++) {
-        unknown += w->events[i]->event.type == COCO_EVENT_OTHER;
+    for (size_t i = 0; i < w->events.count; i++) {
+        unknown += w->events.v[i]->event.type == COCO_EVENT_OTHER;
     }
+
+    /* what came by the bus leaves no row that would tell a repeat */
+    events = w->copies.count + w->state_changes.count
+             + w->business_changes.count;
 
     /* a repeat is older than what is stored, too, but it is not stale */
-    repeated = w->heartbeat_count - w->inserted;
+    repeated = w->heartbeats.count - w->inserted;
     older = older > repeated ? older - repeated : 0;
 
     coco_metrics_add(COCO_M_COMMITTED, lane,
-                     w->inserted + w->inserted_events);
+                     w->inserted + w->inserted_events + w->inserted_webhooks
+                     + events);
     coco_metrics_add(COCO_M_DUPLICATES, lane,
-                     repeated + w->event_count - w->inserted_events
+                     repeated + w->events.count - w->inserted_events
+                     + w->mapped.count - w->inserted_webhooks
                      + w->joined_count);
     coco_metrics_add(COCO_M_STALE, lane, older);
-    coco_metrics_add(COCO_M_DEAD_LETTERS, lane, w->refused_count);
+    coco_metrics_add(COCO_M_DEAD_LETTERS, lane, w->refused.count);
     coco_metrics_add(COCO_M_UNKNOWN_EVENTS, lane, unknown);
+
+    coco_writer_observe_lag(w, &w->heartbeats);
+    coco_writer_observe_lag(w, &w->copies);
+}
+
+
+static void
+coco_writer_observe_lag(coco_writer_t *w, const coco_items_t *heartbeats)
+{
+    int64_t  now = coco_clock_ms();
+
+    for (size_t i = 0; i < heartbeats->count; i++) {
+        coco_metrics_observe(COCO_H_LAG_SECONDS, w->options->metrics_lane,
+                             (now - heartbeats->v[i]->heartbeat.ts) / 1000.0);
+    }
 }

@@ -3,9 +3,14 @@
  * anything but its arguments.
  */
 
+#include <stdio.h>
+
+#include "coco_message.h"
 #include "services/service.h"
 
 static void coco_service_flag_encode(coco_json_out_t *out, coco_flag_e flag);
+static int coco_service_flag_decode(coco_flag_e *ret,
+    const coco_json_value_t *value, coco_str_t name, coco_error_t *err);
 
 
 void
@@ -36,7 +41,12 @@ coco_service_operations_state_change(coco_operation_record_t *record,
         return;
     }
 
-    same = record->exists && record->business.operation_state == change->to;
+    /*
+     * What stands already was PATCHed, and then nothing changes; else a change
+     * between the two is late, and this one counts as it would have after it.
+     */
+    same = record->exists && record->business.operation_state == change->to
+           && !(record->heard && record->changed_at == record->order.order_ms);
 
     ret->applied = true;
     record->heard = true;
@@ -101,4 +111,81 @@ coco_service_flag_encode(coco_json_out_t *out, coco_flag_e flag)
     }
 
     coco_json_bool(out, flag == COCO_TRUE);
+}
+
+
+int
+coco_service_operations_event_decode(coco_business_t *ret, coco_str_t data,
+    coco_error_t *err)
+{
+    enum { STATE, MOVEMENT, UNDERGOING, MAINTENANCE, PICKUP, FOOD, DRIVEABLE,
+           DEPLOYED, MEMBERS };
+
+    coco_json_value_t  object = { .text = data }, m[MEMBERS];
+
+    static const coco_str_t  names[MEMBERS] = {
+        [STATE] = coco_string("operationState"),
+        [MOVEMENT] = coco_string("needsMovement"),
+        [UNDERGOING] = coco_string("undergoingMaintenance"),
+        [MAINTENANCE] = coco_string("needsMaintenance"),
+        [PICKUP] = coco_string("needsPickup"),
+        [FOOD] = coco_string("hasFood"),
+        [DRIVEABLE] = coco_string("driveable"),
+        [DEPLOYED] = coco_string("deployed")
+    };
+
+    coco_flag_e *const  flags[MEMBERS] = {
+        [MOVEMENT] = &ret->needs_movement,
+        [UNDERGOING] = &ret->undergoing_maintenance,
+        [MAINTENANCE] = &ret->needs_maintenance,
+        [PICKUP] = &ret->needs_pickup,
+        [FOOD] = &ret->has_food,
+        [DRIVEABLE] = &ret->driveable
+    };
+
+    coco_message_members(&object, names, MEMBERS, m);
+
+    ret->operation_state = coco_message_has(&m[STATE])
+                           && m[STATE].type == COCO_JSON_STRING
+                           ? coco_state_parse(m[STATE].string)
+                           : COCO_STATE_NONE;
+
+    if (ret->operation_state == COCO_STATE_NONE) {
+        return coco_error_set(err, "data.operationState", "one of GROUNDED "
+                              "ON_TRIP PARKED OFF_DUTY DEPLOYED expected");
+    }
+
+    for (int i = MOVEMENT; i <= DRIVEABLE; i++) {
+        if (coco_service_flag_decode(flags[i], &m[i], names[i], err)
+            != COCO_OK)
+        {
+            return COCO_ERROR;
+        }
+    }
+
+    ret->deployed = m[DEPLOYED].text;
+
+    return COCO_OK;
+}
+
+
+static int
+coco_service_flag_decode(coco_flag_e *ret, const coco_json_value_t *value,
+    coco_str_t name, coco_error_t *err)
+{
+    char  field[sizeof(err->field)];
+
+    if (!coco_message_has(value)) {
+        *ret = COCO_UNSET;
+        return COCO_OK;
+    }
+
+    if (value->type != COCO_JSON_TRUE && value->type != COCO_JSON_FALSE) {
+        snprintf(field, sizeof(field), "data.%s", name.data);
+        return coco_error_set(err, field, "true, false or null expected");
+    }
+
+    *ret = value->type == COCO_JSON_TRUE ? COCO_TRUE : COCO_FALSE;
+
+    return COCO_OK;
 }

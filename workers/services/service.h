@@ -63,6 +63,10 @@ typedef struct {
 void coco_service_state_heartbeat(coco_state_record_t *record,
     const coco_heartbeat_t *hb, coco_state_effect_t *ret);
 
+/* The data of Robots.StateChange: from and to. COCO_ERROR names the member. */
+int coco_service_state_event_decode(coco_state_change_t *ret, coco_str_t data,
+    coco_error_t *err);
+
 
 /* Operations service: the record is robot_operation. */
 
@@ -88,9 +92,12 @@ typedef struct {
 void coco_service_operations_state_change(coco_operation_record_t *record,
     const coco_state_change_t *change, coco_operation_effect_t *ret);
 
-/* The data of Robots.BusinessStateChange. */
+/* The data of Robots.BusinessStateChange: every flag. What is decoded points
+ * into data; COCO_ERROR names the member. */
 void coco_service_operations_event_encode(coco_json_out_t *out,
     const coco_business_t *business);
+int coco_service_operations_event_decode(coco_business_t *ret,
+    coco_str_t data, coco_error_t *err);
 
 
 /* Fleet service: the record is fleet_robot, its two halves apart. */

@@ -3,6 +3,7 @@
  * it reports changes. Must never look at anything but its arguments.
  */
 
+#include "coco_message.h"
 #include "services/service.h"
 
 
@@ -42,4 +43,40 @@ coco_service_state_heartbeat(coco_state_record_t *record,
     record->heard = true;
     record->order = order;
     record->state = ret->state;
+}
+
+
+int
+coco_service_state_event_decode(coco_state_change_t *ret, coco_str_t data,
+    coco_error_t *err)
+{
+    coco_json_value_t  object = { .text = data }, m[2];
+
+    static const char        expected[] = "one of GROUNDED ON_TRIP PARKED "
+                                          "OFF_DUTY DEPLOYED";
+    static const coco_str_t  names[] = { coco_string("from"),
+                                         coco_string("to") };
+
+    coco_message_members(&object, names, 2, m);
+
+    ret->from = COCO_STATE_NONE;
+
+    if (coco_message_has(&m[0])) {
+        ret->from = m[0].type == COCO_JSON_STRING
+                    ? coco_state_parse(m[0].string) : COCO_STATE_NONE;
+
+        if (ret->from == COCO_STATE_NONE) {
+            return coco_error_set(err, "data.from", "%s, or null, expected",
+                                  expected);
+        }
+    }
+
+    ret->to = coco_message_has(&m[1]) && m[1].type == COCO_JSON_STRING
+              ? coco_state_parse(m[1].string) : COCO_STATE_NONE;
+
+    if (ret->to == COCO_STATE_NONE) {
+        return coco_error_set(err, "data.to", "%s expected", expected);
+    }
+
+    return COCO_OK;
 }

@@ -47,6 +47,28 @@ coco_arena_alloc(coco_arena_t *arena, size_t size)
 }
 
 
+int
+coco_arena_copy(coco_arena_t *arena, coco_str_t *ret, coco_str_t s)
+{
+    char  *p;
+
+    *ret = s;
+
+    if (s.data == NULL) {
+        return COCO_OK;
+    }
+
+    p = coco_arena_alloc(arena, s.len);
+    if (p == NULL) {
+        return COCO_ERROR;
+    }
+
+    ret->data = memcpy(p, s.data, s.len);
+
+    return COCO_OK;
+}
+
+
 void
 coco_arena_trim(coco_arena_t *arena, void *p, size_t used)
 {

@@ -16,6 +16,8 @@ typedef struct {
 
 /* NULL without memory. Aligned for any type. */
 void *coco_arena_alloc(coco_arena_t *arena, size_t size);
+/* A copy of a string; an absent one stays absent. COCO_ERROR: no memory. */
+int coco_arena_copy(coco_arena_t *arena, coco_str_t *ret, coco_str_t s);
 /* Gives back what the last allocation, p, has over `used` bytes. */
 void coco_arena_trim(coco_arena_t *arena, void *p, size_t used);
 /* Everything is given back; the first block is kept for the next batch. */

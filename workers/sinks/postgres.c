@@ -549,13 +549,25 @@ coco_pg_time(coco_pg_t *pg, int64_t ms)
         return;
     }
 
-    coco_pg_put64(pg, (uint64_t) ((ms - COCO_PG_EPOCH_MS) * 1000));
+    coco_pg_time_us(pg, ms * 1000);
+}
+
+
+void
+coco_pg_time_us(coco_pg_t *pg, int64_t us)
+{
+    coco_pg_put64(pg, (uint64_t) (us - COCO_PG_EPOCH_MS * 1000));
 }
 
 
 void
 coco_pg_uuid(coco_pg_t *pg, const coco_id_t *value)
 {
+    if (value == NULL) {
+        coco_pg_null(pg);
+        return;
+    }
+
     coco_pg_text(pg, (coco_str_t) { (const char *) value->bytes,
                                     sizeof(value->bytes) });
 }
@@ -973,6 +985,13 @@ coco_pg_get_time(const PGresult *res, int row, int column)
 
     /* microseconds that a PATCH may have written are cut, not rounded */
     return us / 1000 + COCO_PG_EPOCH_MS;
+}
+
+
+int64_t
+coco_pg_get_time_us(const PGresult *res, int row, int column)
+{
+    return coco_pg_get_int64(res, row, column) + COCO_PG_EPOCH_MS * 1000;
 }
 
 

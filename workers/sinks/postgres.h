@@ -59,7 +59,8 @@ void coco_pg_text_clean(coco_pg_t *pg, coco_str_t value);
 void coco_pg_json(coco_pg_t *pg, coco_str_t value);
 void coco_pg_bytes(coco_pg_t *pg, coco_str_t value);
 void coco_pg_time(coco_pg_t *pg, int64_t ms);
-void coco_pg_uuid(coco_pg_t *pg, const coco_id_t *value);
+void coco_pg_time_us(coco_pg_t *pg, int64_t us);     /* since the epoch */
+void coco_pg_uuid(coco_pg_t *pg, const coco_id_t *value);  /* NULL: null */
 void coco_pg_float(coco_pg_t *pg, double value, bool present);
 void coco_pg_bool(coco_pg_t *pg, int value);         /* below 0: null */
 void coco_pg_int(coco_pg_t *pg, int32_t value);
@@ -86,6 +87,7 @@ coco_str_t coco_pg_get(const PGresult *res, int row, int column);
 int64_t coco_pg_get_int64(const PGresult *res, int row, int column);
 /* ms since the epoch; COCO_PG_NEVER for null and -infinity. */
 int64_t coco_pg_get_time(const PGresult *res, int row, int column);
+int64_t coco_pg_get_time_us(const PGresult *res, int row, int column);
 void coco_pg_get_uuid(coco_id_t *ret, const PGresult *res, int row,
     int column);
 int coco_pg_get_bool(const PGresult *res, int row, int column);  /* -1 null */

@@ -32,10 +32,20 @@ void coco_redis_owe(coco_redis_t *redis, coco_str_t serial);
 int64_t coco_redis_due(const coco_redis_t *redis);
 
 /* Queues: the values replace those of the robot unless these are newer, as
- * the times and id at the head of each say; they expire after ttl_ms. */
+ * the times and id at the head of each say; they expire after ttl_ms. Either
+ * may be absent. What the ephemeral copy says of teleoperation stays when it
+ * is newer there. */
 void coco_redis_robot(coco_redis_t *redis, coco_str_t serial,
     const coco_order_t *order, coco_str_t robot_state, coco_str_t ephemeral,
     int64_t ttl_ms);
+/* Queues: what teleoperation is now (coco_driveu_encode), for its own key and
+ * for the end of the ephemeral copy, each unless it is newer there: the sum
+ * of the times of its units is larger. */
+void coco_redis_driveu(coco_redis_t *redis, coco_str_t serial,
+    coco_str_t driveu, bool remotely_controllable);
+/* Queues: the operation state, into the robot state that is there. */
+void coco_redis_operation_state(coco_redis_t *redis, coco_str_t serial,
+    coco_str_t state);
 /* Queues: {"serials":[…]} to coco.invalidate. */
 void coco_redis_invalidate(coco_redis_t *redis, coco_str_t json);
 /* Sends what was queued, and waits for the replies. False: not everything was

@@ -11,7 +11,8 @@ import servers as pipeline  # noqa: E402
 
 TABLES = ("robot_state", "state_history", "state_history_late",
           "lid_cycle_event_history", "robot_operation", "robot_state_history",
-          "fleet_robot", "outbox", "dead_letter", "idempotency_key")
+          "fleet_robot", "outbox", "dead_letter", "idempotency_key",
+          "driveu_status", "webhook_inbox", "external_robot_mapping")
 
 
 @pytest.fixture(scope="module")

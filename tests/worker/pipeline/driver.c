@@ -20,6 +20,7 @@
 #include "lane.h"
 #include "log.h"
 #include "metrics.h"
+#include "services/service.h"
 #include "sinks/retry.h"
 
 #define DRIVER_LINE  (8 << 20)
@@ -102,7 +103,9 @@ driver_janitor(coco_lane_t *lane)
         .outbox_hours = 24,
         .dead_letter_days = 30,
         .dead_letter_max = driver_number("DRIVER_LETTERS", 1000000),
+        .webhook_days = 30,
         .idempotency_hours = 24,
+        .services = COCO_SERVICES_ALL,
         .replay = driver_replay,
         .data = lane,
     };
@@ -214,6 +217,10 @@ main(void)
         .redis_port = driver_number("DRIVER_REDIS_PORT", 0),
         .heartbeat_ttl_ms = driver_number("DRIVER_TTL", 120000),
         .retention_days = driver_number("DRIVER_RETENTION", 30),
+        .receives_max = driver_number("DRIVER_RECEIVES", 5),
+        .services = driver_number("DRIVER_SERVICES", COCO_SERVICES_ALL),
+        .direct = driver_number("DRIVER_DIRECT", 1),
+        .fleet_from_kafka = driver_number("DRIVER_KAFKA", 0),
     };
 
     line = malloc(DRIVER_LINE);

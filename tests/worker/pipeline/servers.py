@@ -18,7 +18,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
 BUILD = os.environ.get("COCO_BUILD", os.path.join(ROOT, "build"))
 PG_BIN = "/usr/lib/postgresql/15/bin"
 DRIVER = os.path.join(BUILD, "tests", "pipeline_driver")
-PKGS = ["libpq", "hiredis", "libcrypto", "libmicrohttpd", "libsystemd", "inih"]
+PKGS = ["libpq", "hiredis", "libcrypto", "libmicrohttpd", "libsystemd", "inih",
+        "libcurl", "librabbitmq", "rdkafka"]
 
 
 def until(what, seconds=20):

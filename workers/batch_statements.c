@@ -1,0 +1,279 @@
+/*
+ * The statements of a batch. Every one is set-based. Must never be built at
+ * run time.
+ */
+
+#include "batch_work.h"
+
+#define COCO_STATE_INSERT                                                     \
+    "insert into coco.robot_state (serial, id, state, ts, received_at,"       \
+    " order_ts, details)"
+#define COCO_STATE_UPDATE                                                     \
+    " on conflict (serial) do update set id = excluded.id,"                   \
+    " state = excluded.state, ts = excluded.ts,"                              \
+    " received_at = excluded.received_at, order_ts = excluded.order_ts,"      \
+    " details = excluded.details"
+
+/* A robot is locked as an empty row first (never seen by others, for the same
+ * transaction fills it): order_ts -infinity says that nothing was heard. */
+const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
+
+[COCO_S_BEGIN] = { "begin", "", "state" },
+
+[COCO_S_COMMIT] = { "commit", "", "state" },
+
+[COCO_S_PARTITION] = {
+    "select coco.state_history_partition_create(d) from unnest($1::date[]) d",
+    "d", "state" },
+
+[COCO_S_STATE_SEED] = {
+    COCO_STATE_INSERT
+    " select s, '00000000-0000-0000-0000-000000000000', 'OFF_DUTY',"
+    " '-infinity', '-infinity', '-infinity', '{}' from unnest($1::text[]) s"
+    " on conflict do nothing",
+    "t", "state" },
+
+[COCO_S_STATE_LOCK] = {
+    "select serial, id, state, order_ts, ts from coco.robot_state"
+    " where serial = any ($1::text[]) order by serial collate \"C\""
+    " for update",
+    "t", "state" },
+
+/* Of those whose newest went to the late table: the others are written with
+ * the history. */
+[COCO_S_STATE_WRITE] = {
+    COCO_STATE_INSERT
+    " select * from unnest($1::text[], $2::uuid[], $3::text[],"
+    " $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::jsonb[])"
+    COCO_STATE_UPDATE,
+    "tutTTTj", "state" },
+
+/* One statement, so that Postgres parses details once, which is a good part of
+ * what a heartbeat costs it. order_ts is null unless the row is a robot's
+ * newest; robot_state is locked, so that nothing can come between. */
+[COCO_S_HISTORY] = {
+    "with u as materialized (select * from unnest($1::text[],"
+    "  $2::timestamptz[], $3::uuid[], $4::timestamptz[], $5::text[],"
+    "  $6::jsonb[], $7::timestamptz[])"
+    "  u (serial, date, id, received_at, state, details, order_ts)),"
+    " h as (insert into coco.state_history (serial, date, id, received_at,"
+    "  state, details)"
+    "  select serial, date, id, received_at, state, details from u"
+    "  on conflict do nothing returning 1),"
+    " r as (" COCO_STATE_INSERT
+    "  select serial, id, state, date, received_at, order_ts, details from u"
+    "  where order_ts is not null" COCO_STATE_UPDATE ")"
+    " select count(*) from h",
+    "tTuTtjT", "state" },
+
+/* What was stored before its day became late is not stored again. "offset 0"
+ * keeps this a lookup of one key, whatever the planner believes. */
+[COCO_S_HISTORY_LATE] = {
+    "insert into coco.state_history_late (serial, date, id, received_at,"
+    " state, details)"
+    " select u.* from unnest($1::text[], $2::timestamptz[], $3::uuid[],"
+    " $4::timestamptz[], $5::text[], $6::jsonb[])"
+    " u (serial, date, id, received_at, state, details)"
+    " where not exists (select from coco.state_history h"
+    "  where h.serial = u.serial and h.date = u.date and h.id = u.id offset 0)"
+    " on conflict do nothing",
+    "tTuTtj", "state" },
+
+[COCO_S_HISTORY_STORED] = {
+    "select u.n, h.received_at from unnest($1::text[], $2::timestamptz[],"
+    " $3::uuid[]) with ordinality u (serial, date, id, n), lateral ("
+    " select received_at from coco.state_history h"
+    "  where h.serial = u.serial and h.date = u.date and h.id = u.id"
+    " union all"
+    " select received_at from coco.state_history_late h"
+    "  where h.serial = u.serial and h.date = u.date and h.id = u.id) h",
+    "tTu", "state" },
+
+[COCO_S_EVENTS] = {
+    "insert into coco.lid_cycle_event_history (id, event_id, serial, type, ts,"
+    " received_at, trigger, lid_opened, command_id, reason, details)"
+    " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+    " $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bool[],"
+    " $9::text[], $10::text[], $11::jsonb[])"
+    " on conflict do nothing",
+    "utttTTtbttj", "state" },
+
+/* Where the copies of heartbeats that came by the bus stand. */
+[COCO_S_STATE_ORDERS] = {
+    "select serial, id, order_ts, ts from coco.robot_state"
+    " where serial = any ($1::text[]) order by serial collate \"C\"",
+    "t", "state" },
+
+/* Which robots the vehicles are; n is the place of the vehicle. */
+[COCO_S_MAPPINGS] = {
+    "select u.n, m.serial from unnest($1::text[])"
+    " with ordinality u (vehicle, n)"
+    " join coco.external_robot_mapping m on m.provider = 'driveu'"
+    " and m.provider_vehicle_id = u.vehicle",
+    "t", "state" },
+
+/* Who inserts a mapping releases what waits for it: none may come between a
+ * vehicle that was not found and the row that waits for it. */
+[COCO_S_MAPPINGS_LOCK] = {
+    "lock table coco.external_robot_mapping in share mode", "", "state" },
+
+[COCO_S_DRIVEU] = {
+    "select serial, unit, status, uuid, time, order_time, id"
+    " from coco.driveu_status"
+    " where serial = any ($1::text[]) order by serial collate \"C\"",
+    "t", "state" },
+
+[COCO_S_DRIVEU_WRITE] = {
+    "insert into coco.driveu_status as d (serial, unit, status, uuid, vin,"
+    " time, received_at, order_time, id)"
+    " select * from unnest($1::text[], $2::text[], $3::text[], $4::text[],"
+    " $5::text[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],"
+    " $9::uuid[])"
+    " on conflict (serial, unit) do update set status = excluded.status,"
+    " uuid = excluded.uuid, vin = excluded.vin, time = excluded.time,"
+    " received_at = excluded.received_at, order_time = excluded.order_time,"
+    " id = excluded.id"
+    " where (excluded.order_time, excluded.time, excluded.id)"
+    "  > (d.order_time, d.time, d.id)",
+    "tttttTTTu", "state" },
+
+/* One of a queue has no row yet. */
+[COCO_S_INBOX_WAIT] = {
+    "insert into coco.webhook_inbox as w (id, provider, event_id, payload,"
+    " received_at, waiting_for)"
+    " select id, 'driveu', id::text, payload, received_at, waiting_for"
+    " from unnest($1::uuid[], $2::jsonb[], $3::timestamptz[], $4::text[])"
+    " u (id, payload, received_at, waiting_for)"
+    " on conflict (id) do update set waiting_for = excluded.waiting_for"
+    " where w.done_at is null",
+    "ujTt", "state" },
+
+[COCO_S_INBOX_DONE] = {
+    "update coco.webhook_inbox w set done_at = now(), outcome = u.outcome,"
+    " waiting_for = null"
+    " from unnest($1::uuid[], $2::text[]) u (id, outcome)"
+    " where w.id = u.id and w.outcome is distinct from 'APPLIED'",
+    "ut", "state" },
+
+[COCO_S_OPERATION_SEED] = {
+    "insert into coco.robot_operation (serial, operation_state, changed_at)"
+    " select s, 'OFF_DUTY', '-infinity' from unnest($1::text[]) s"
+    " on conflict do nothing",
+    "t", "operations" },
+
+[COCO_S_OPERATION_LOCK] = {
+    "select serial, operation_state, needs_movement, undergoing_maintenance,"
+    " needs_maintenance, needs_pickup, has_food, driveable, deployed::text,"
+    " changed_at, state_id, state_order_ts, state_ts"
+    " from coco.robot_operation"
+    " where serial = any ($1::text[]) order by serial collate \"C\""
+    " for update",
+    "t", "operations" },
+
+[COCO_S_OPERATION_WRITE] = {
+    "insert into coco.robot_operation (serial, operation_state, changed_at,"
+    " state_id, state_order_ts, state_ts)"
+    " select * from unnest($1::text[], $2::text[], $3::timestamptz[],"
+    " $4::uuid[], $5::timestamptz[], $6::timestamptz[])"
+    " on conflict (serial) do update set"
+    " operation_state = excluded.operation_state,"
+    " changed_at = greatest(robot_operation.changed_at, excluded.changed_at),"
+    " state_id = excluded.state_id, state_ts = excluded.state_ts,"
+    " state_order_ts = excluded.state_order_ts",
+    "ttTuTT", "operations" },
+
+[COCO_S_OPERATION_HISTORY] = {
+    "insert into coco.robot_state_history (id, robot_serial, operation_state,"
+    " needs_movement, undergoing_maintenance, needs_maintenance, needs_pickup,"
+    " has_food, driveable, deployed, changed_at)"
+    " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[],"
+    " $5::bool[], $6::bool[], $7::bool[], $8::bool[], $9::bool[],"
+    " $10::jsonb[], $11::timestamptz[])"
+    " on conflict do nothing",
+    "uttbbbbbbjT", "operations" },
+
+[COCO_S_OPERATION_STATES] = {
+    "select serial, operation_state from coco.robot_operation"
+    " where serial = any ($1::text[]) order by serial collate \"C\"",
+    "t", "operations" },
+
+[COCO_S_FLEET_TELEMETRY] = {
+    "insert into coco.fleet_robot as f (serial, telemetry_id, telemetry_ts,"
+    " telemetry_order_ts, healthy, latitude, longitude, heading, speed,"
+    " battery_percent, charging)"
+    " select * from unnest($1::text[], $2::uuid[], $3::timestamptz[],"
+    " $4::timestamptz[], $5::bool[], $6::float8[], $7::float8[],"
+    " $8::float8[], $9::float8[], $10::float8[], $11::bool[])"
+    " on conflict (serial) do update set"
+    " telemetry_id = excluded.telemetry_id,"
+    " telemetry_ts = excluded.telemetry_ts,"
+    " telemetry_order_ts = excluded.telemetry_order_ts,"
+    " healthy = excluded.healthy, latitude = excluded.latitude,"
+    " longitude = excluded.longitude, heading = excluded.heading,"
+    " speed = excluded.speed, battery_percent = excluded.battery_percent,"
+    " charging = excluded.charging"
+    " where f.telemetry_order_ts is null"
+    " or (excluded.telemetry_order_ts, excluded.telemetry_ts,"
+    "   excluded.telemetry_id)"
+    "  > (f.telemetry_order_ts, f.telemetry_ts, f.telemetry_id)",
+    "tuTTbfffffb", "fleet" },
+
+[COCO_S_FLEET_BUSINESS] = {
+    "insert into coco.fleet_robot as f (serial, operational_state,"
+    " needs_movement, undergoing_maintenance, needs_maintenance, needs_pickup,"
+    " has_food, driveable, deployed, business_changed_at)"
+    " select * from unnest($1::text[], $2::text[], $3::bool[], $4::bool[],"
+    " $5::bool[], $6::bool[], $7::bool[], $8::bool[], $9::jsonb[],"
+    " $10::timestamptz[])"
+    " on conflict (serial) do update set"
+    " operational_state = excluded.operational_state,"
+    " needs_movement = excluded.needs_movement,"
+    " undergoing_maintenance = excluded.undergoing_maintenance,"
+    " needs_maintenance = excluded.needs_maintenance,"
+    " needs_pickup = excluded.needs_pickup, has_food = excluded.has_food,"
+    " driveable = excluded.driveable, deployed = excluded.deployed,"
+    " business_changed_at = excluded.business_changed_at"
+    " where f.business_changed_at is null"
+    " or excluded.business_changed_at > f.business_changed_at",
+    "ttbbbbbbjT", "fleet" },
+
+/* Those of a heartbeat say where it stands among others. */
+[COCO_S_OUTBOX] = {
+    "insert into coco.outbox (id, name, serial, payload, cause_id, cause_ts)"
+    " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[],"
+    " $5::uuid[], $6::timestamptz[])"
+    " on conflict do nothing",
+    "uttjuT", "state" },
+
+/* The reason names the field.  The same again opens the letter again. */
+[COCO_S_DEAD_LETTERS] = {
+    "insert into coco.dead_letter (id, source, service, topic, field, reason,"
+    " payload, received_at, cause_id, cause_ts)"
+    " select id, source, service, topic, field,"
+    " concat_ws(': ', nullif(field, ''), reason), payload, received_at,"
+    " cause_id, cause_ts"
+    " from unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+    " $5::text[], $6::text[], $7::bytea[], $8::timestamptz[], $9::uuid[],"
+    " $10::timestamptz[])"
+    " u (id, source, service, topic, field, reason, payload, received_at,"
+    " cause_id, cause_ts)"
+    " on conflict (id) do update set service = excluded.service,"
+    " field = excluded.field, reason = excluded.reason,"
+    " received_at = excluded.received_at, replayed_at = null,"
+    " replay_outcome = null",
+    "utttttxTuT", "dead letters" },
+
+[COCO_S_REPLAYS] = {
+    "update coco.dead_letter d set"
+    " replay_outcome = case when u.reason is null then 'APPLIED'"
+    "  else 'REFUSED' end,"
+    " service = coalesce(u.service, d.service),"
+    " field = case when u.reason is null then d.field else u.field end,"
+    " reason = case when u.reason is null then d.reason"
+    "  else concat_ws(': ', nullif(u.field, ''), u.reason) end"
+    " from unnest($1::uuid[], $2::text[], $3::text[], $4::text[])"
+    " u (id, service, field, reason)"
+    " where d.id = u.id and d.replayed_at is not null"
+    " and d.replay_outcome is null",
+    "uttt", "dead letters" },
+};
