@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "janitor.h"
+#include "janitor_letter.h"
 #include "log.h"
 #include "sinks/postgres.h"
 
@@ -16,10 +17,12 @@
 #define COCO_JANITOR_REPLAYS   100       /* offered in a tick, at most */
 #define COCO_JANITOR_OFFER_MS  30000     /* until it is offered once more */
 #define COCO_JANITOR_AHEAD     7         /* days of partitions */
+#define COCO_JANITOR_BUS       8         /* beside COCO_SERVICE_… */
 
 typedef enum {
-    COCO_J_PARTITIONS = 0, COCO_J_OUTBOX, COCO_J_LETTERS, COCO_J_LETTERS_MAX,
-    COCO_J_KEYS, COCO_J_REPLAYS, COCO_J_STATEMENTS
+    COCO_J_PARTITIONS = 0, COCO_J_OUTBOX, COCO_J_OUTBOX_RELAYED,
+    COCO_J_LETTERS, COCO_J_LETTERS_MAX, COCO_J_WEBHOOKS, COCO_J_KEYS,
+    COCO_J_REPLAYS, COCO_J_STATEMENTS
 } coco_janitor_statement_e;
 
 struct coco_janitor_s {
@@ -67,6 +70,14 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "  order by seq limit ($2::int4[])[1]))",
     "ii", "janitor" },
 
+[COCO_J_OUTBOX_RELAYED] = {
+    "delete from coco.outbox where seq = any (array("
+    " select seq from coco.outbox"
+    "  where created_at < now() - make_interval(hours => ($1::int4[])[1])"
+    "   and relayed_at is not null"
+    "  order by seq limit ($2::int4[])[1]))",
+    "ii", "janitor" },
+
 [COCO_J_LETTERS] = {
     "delete from coco.dead_letter where id = any (array("
     " select id from coco.dead_letter where replay_outcome is not null"
@@ -80,6 +91,13 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "  offset ($1::int4[])[1] limit ($2::int4[])[1]))",
     "ii", "janitor" },
 
+[COCO_J_WEBHOOKS] = {
+    "delete from coco.webhook_inbox where id = any (array("
+    " select id from coco.webhook_inbox"
+    "  where done_at < now() - make_interval(days => ($1::int4[])[1])"
+    "  limit ($2::int4[])[1]))",
+    "ii", "janitor" },
+
 [COCO_J_KEYS] = {
     "delete from coco.idempotency_key where ctid = any (array("
     " select ctid from coco.idempotency_key"
@@ -87,12 +105,22 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "  limit ($2::int4[])[1]))",
     "ii", "janitor" },
 
+/* 8: a bus lane; below, COCO_SERVICE_… What the decoder has refused of the bus
+ * is any consumer's. Letters of other sources are not ours to touch. */
 [COCO_J_REPLAYS] = {
-    "select id, topic, payload, received_at, replayed_at"
+    "select id, topic, payload, received_at, replayed_at, source, cause_id,"
+    " cause_ts"
     " from coco.dead_letter"
     " where replayed_at is not null and replay_outcome is null"
+    "  and case when source in ('mqtt', 'sqs') or topic = 'webhook/driveu'"
+    "   then ($1::int4[])[1] & 1 <> 0"
+    "   when source in ('rabbitmq', 'kafka', 'bus')"
+    "   then ($1::int4[])[1] & 8 <> 0 and ($1::int4[])[1]"
+    "    & case service when 'operations' then 2 when 'fleet' then 4 else 6 end"
+    "    <> 0"
+    "   else false end"
     " order by replayed_at, id limit 100",
-    "", "janitor" },
+    "i", "janitor" },
 };
 
 
@@ -200,9 +228,12 @@ coco_janitor_round(coco_janitor_t *j)
     /* each in a transaction of its own: one that fails holds up none */
     rc = coco_janitor_run(j, COCO_J_PARTITIONS, COCO_JANITOR_AHEAD,
                           o->retention_days, NULL);
-    rc |= coco_janitor_delete(j, COCO_J_OUTBOX, o->outbox_hours);
+    rc |= coco_janitor_delete(j, o->outbox_relayed ? COCO_J_OUTBOX_RELAYED
+                                                   : COCO_J_OUTBOX,
+                              o->outbox_hours);
     rc |= coco_janitor_delete(j, COCO_J_LETTERS, o->dead_letter_days);
     rc |= coco_janitor_delete(j, COCO_J_LETTERS_MAX, o->dead_letter_max);
+    rc |= coco_janitor_delete(j, COCO_J_WEBHOOKS, o->webhook_days);
     rc |= coco_janitor_delete(j, COCO_J_KEYS, o->idempotency_hours);
 
     j->round_at = coco_clock_monotonic_us() / 1000
@@ -268,6 +299,8 @@ coco_janitor_replays(coco_janitor_t *j)
     PGresult  *res;
 
     coco_pg_rows(j->pg, COCO_J_REPLAYS);
+    coco_pg_int(j->pg, (int32_t) (j->options.services
+                                  | (j->options.bus ? COCO_JANITOR_BUS : 0)));
     slot = coco_pg_send(j->pg);
 
     if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
@@ -290,44 +323,43 @@ coco_janitor_replays(coco_janitor_t *j)
 static bool
 coco_janitor_offer(coco_janitor_t *j, const PGresult *res, int row)
 {
-    const char      *first, *last;
+    int              rc;
+    char            *buf;
     int64_t          asked_at;
+    coco_id_t        id;
+    coco_letter_t    letter;
     coco_message_t   m;
 
-    memset(&m, 0, sizeof(m));
-    coco_pg_get_uuid(&m.replay_of, res, row, 0);
+    coco_pg_get_uuid(&id, res, row, 0);
     asked_at = coco_pg_get_time(res, row, 4);
 
-    if (coco_janitor_offered(j, &m.replay_of, asked_at)) {
+    if (coco_janitor_offered(j, &id, asked_at)) {
         return true;
     }
 
-    m.source = "replay";
-    m.topic = coco_pg_get(res, row, 1);
-    m.payload = coco_pg_get(res, row, 2);
-    m.received_at = coco_pg_get_time(res, row, 3);
+    letter.topic = coco_pg_get(res, row, 1);
+    letter.payload = coco_pg_get(res, row, 2);
+    letter.received_at = coco_pg_get_time(res, row, 3);
+    letter.source = coco_pg_get(res, row, 5);
+    letter.cause.known = !PQgetisnull(res, row, 6);
+    coco_pg_get_uuid(&letter.cause.id, res, row, 6);
+    letter.cause.ts = coco_pg_get_time(res, row, 7);
 
-    /* robot/<serial>/status or /events, whatever comes before */
-    last = memrchr(m.topic.data, '/', m.topic.len);
-
-    if (last != NULL) {
-        m.kind = m.topic.len - (size_t) (last - m.topic.data) == 7
-                 && memcmp(last, "/events", 7) == 0
-                 ? COCO_KIND_ROBOT_EVENT : COCO_KIND_HEARTBEAT;
-
-        first = memrchr(m.topic.data, '/', (size_t) (last - m.topic.data));
-
-        if (first != NULL) {
-            m.serial = (coco_str_t) { first + 1,
-                                      (size_t) (last - first - 1) };
-        }
-    }
-
-    if (j->options.replay(j->options.data, &m) != COCO_OK) {
+    buf = malloc(letter.payload.len + 1);
+    if (buf == NULL) {
         return false;
     }
 
-    j->offered[j->next] = m.replay_of;
+    coco_letter_message(&m, &letter, j->options.telemetry_topic, buf);
+    m.replay_of = id;
+    rc = j->options.replay(j->options.data, &m);
+    free(buf);
+
+    if (rc != COCO_OK) {
+        return false;
+    }
+
+    j->offered[j->next] = id;
     j->asked_at[j->next] = asked_at;
     j->offered_at[j->next] = coco_clock_monotonic_us() / 1000;
     j->next = (j->next + 1) % COCO_JANITOR_REPLAYS;

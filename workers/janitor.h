@@ -14,9 +14,17 @@ typedef struct {
     const char  *postgres;            /* conninfo */
     unsigned     retention_days;      /* of state_history; as the lanes' */
     unsigned     outbox_hours;        /* 24 */
+    bool         outbox_relayed;      /* only what every bus has confirmed */
     unsigned     dead_letter_days;    /* of finished ones; 30 */
     unsigned     dead_letter_max;     /* rows, the oldest go; 1,000,000 */
+    unsigned     webhook_days;        /* of those that are done; 30 */
     unsigned     idempotency_hours;   /* 24 */
+
+    /* Whose letters are replayed here: those of the state service's sources,
+     * and with a bus lane those that the services here have refused. */
+    unsigned     services;            /* COCO_SERVICE_… */
+    bool         bus;
+    const char  *telemetry_topic;     /* of Kafka, with bus; the caller's */
 
     /* Hands a replay to its lane: source "replay", position 0, replay_of set.
      * May wait. COCO_ERROR: not now (it is offered again). */
@@ -24,7 +32,7 @@ typedef struct {
     void        *data;
 } coco_janitor_options_t;
 
-/* Strings are copied. */
+/* The connection string is copied. */
 coco_janitor_t *coco_janitor_create(const coco_janitor_options_t *options);
 /* The first round begins at once, in the thread. */
 int coco_janitor_start(coco_janitor_t *janitor);

@@ -7,43 +7,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "coco_json_write.h"
-#include "http.h"
-#include "janitor.h"
 #include "services/service.h"
-#include "sources/mqtt.h"
 #include "sources/topic.h"
-#include "worker.h"
-
-#define COCO_WORKER_HEALTH_SIZE  2048
-#define COCO_WORKER_SESSIONS     2      /* of MQTT: telemetry and events */
+#include "worker_parts.h"
 
 
-struct coco_worker_s {
-    const coco_config_t  *config;
-    coco_lane_t          *lanes[COCO_WORKER_SESSIONS];
-    coco_source_mqtt_t   *sources[COCO_WORKER_SESSIONS];
-    coco_janitor_t       *janitor;
-    coco_http_t          *http;
-};
-
-
+static int coco_worker_lanes_start(coco_worker_t *w, char *error,
+    size_t error_size);
 static int coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane);
-static int coco_worker_source_open(coco_worker_t *w, coco_lane_id_e lane,
-    char *error, size_t error_size);
+static bool coco_worker_lane_wanted(const coco_config_t *config,
+    coco_lane_id_e lane);
+static int coco_worker_sessions_open(coco_worker_t *w, char *error,
+    size_t error_size);
+static int coco_worker_queues_start(coco_worker_t *w, char *error,
+    size_t error_size);
+static int coco_worker_bus_start(coco_worker_t *w);
 static int coco_worker_janitor_start(coco_worker_t *w);
 static int coco_worker_http_start(coco_worker_t *w);
+static int coco_worker_loop(void *data, const coco_message_t *message);
 static int coco_worker_replay(void *data, const coco_message_t *message);
-static char *coco_worker_health(void *data, size_t *ret_len,
-    bool *ret_healthy);
-static void coco_worker_lane_encode(coco_json_out_t *out, coco_worker_t *w,
-    coco_lane_id_e lane);
-static char *coco_worker_metrics(void *data, size_t *ret_len);
+static void coco_worker_sources_stop(coco_worker_t *w);
+static void coco_worker_sources_close(coco_worker_t *w);
 
 
-static const char  *coco_worker_names[COCO_WORKER_SESSIONS] = {
+const char  *coco_worker_lanes[COCO_LANES] = {
     [COCO_LANE_TELEMETRY] = "telemetry",
     [COCO_LANE_EVENTS] = "events",
+    [COCO_LANE_WEBHOOKS] = "webhooks",
+    [COCO_LANE_BUS] = "bus",
 };
 
 
@@ -61,20 +52,14 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
     }
 
     w->config = config;
+    w->bus.config = config;
+    w->bus.loop = coco_worker_loop;
+    w->bus.loop_data = w;
 
-    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
-        if (coco_worker_lane_start(w, (coco_lane_id_e) i) != COCO_OK) {
-            snprintf(error, error_size, "the lane %s could not be started; "
-                     "lower its shards, batch_messages or batch_bytes",
-                     coco_worker_names[i]);
-            goto failed;
-        }
-
-        if (coco_worker_source_open(w, (coco_lane_id_e) i, error, error_size)
-            != COCO_OK)
-        {
-            goto failed;
-        }
+    if (coco_worker_lanes_start(w, error, error_size) != COCO_OK
+        || coco_worker_sessions_open(w, error, error_size) != COCO_OK)
+    {
+        goto failed;
     }
 
     if (coco_worker_janitor_start(w) != COCO_OK) {
@@ -90,13 +75,25 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
     }
 
     for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
-        if (coco_source_mqtt_start(w->sources[i]) != COCO_OK) {
+        if (w->mqtt[i] != NULL
+            && coco_source_mqtt_start(w->mqtt[i]) != COCO_OK)
+        {
             snprintf(error, error_size, "no thread for the session of %s",
-                     coco_worker_names[i]);
+                     coco_worker_lanes[i]);
             goto failed;
         }
     }
 
+    if (coco_worker_queues_start(w, error, error_size) != COCO_OK) {
+        goto failed;
+    }
+
+    if (coco_worker_bus_start(w) != COCO_OK) {
+        snprintf(error, error_size, "no thread or memory for the bus");
+        goto failed;
+    }
+
+    atomic_store(&w->ready, true);
     *ret = w;
 
     return COCO_OK;
@@ -109,6 +106,57 @@ failed:
 }
 
 
+/* The bus lane first: the loop engine of the others pushes into it. */
+static int
+coco_worker_lanes_start(coco_worker_t *w, char *error, size_t error_size)
+{
+    int             i;
+    coco_lane_id_e  lane;
+
+    for (i = COCO_LANES - 1; i >= 0; i--) {
+        lane = (coco_lane_id_e) i;
+
+        if (coco_worker_lane_wanted(w->config, lane)
+            && coco_worker_lane_start(w, lane) != COCO_OK)
+        {
+            snprintf(error, error_size, "the lane %s could not be started; "
+                     "lower its shards, batch_messages or batch_bytes",
+                     coco_worker_lanes[lane]);
+            return COCO_ERROR;
+        }
+    }
+
+    return COCO_OK;
+}
+
+
+static bool
+coco_worker_lane_wanted(const coco_config_t *config, coco_lane_id_e lane)
+{
+    if (lane != COCO_LANE_BUS) {
+        return (config->service_bits & COCO_SERVICE_STATE) != 0;
+    }
+
+    return config->bus_scramble;
+}
+
+
+const coco_config_lane_t *
+coco_worker_lane_config(const coco_config_t *config, coco_lane_id_e lane)
+{
+    switch (lane) {
+    case COCO_LANE_TELEMETRY:
+        return &config->telemetry;
+    case COCO_LANE_EVENTS:
+        return &config->events;
+    case COCO_LANE_WEBHOOKS:
+        return &config->webhooks;
+    default:
+        return &config->bus;
+    }
+}
+
+
 static int
 coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
 {
@@ -117,9 +165,9 @@ coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
     const coco_config_lane_t  *l;
 
     c = w->config;
-    l = lane == COCO_LANE_TELEMETRY ? &c->telemetry : &c->events;
+    l = coco_worker_lane_config(c, lane);
 
-    options.name = coco_worker_names[lane];
+    options.name = coco_worker_lanes[lane];
     options.metrics_lane = (int) lane;
     options.shards = (unsigned) l->shards;
     options.batch_messages = (unsigned) l->batch_messages;
@@ -132,8 +180,18 @@ coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
     options.redis_db = (int) c->redis_db;
     options.heartbeat_ttl_ms = (unsigned) c->heartbeat_ttl;
     options.retention_days = (unsigned) c->retention_days;
-    options.services = COCO_SERVICES_ALL;
-    options.direct = true;
+    options.receives_max = lane == COCO_LANE_BUS
+                           ? 0 : (unsigned) c->sqs_receives_max;
+    options.services = c->service_bits;
+    options.direct = !c->bus_scramble;
+    options.fleet_from_kafka = c->kafka_feeds_fleet;
+
+    /* heartbeats alone go to the bus without an outbox */
+    if (lane == COCO_LANE_TELEMETRY
+        && (coco_bus_carries_events(c) || coco_bus_carries_raw(c)))
+    {
+        options.bus = &w->bus;
+    }
 
     w->lanes[lane] = coco_lane_create(&options);
 
@@ -142,27 +200,79 @@ coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
 
 
 static int
-coco_worker_source_open(coco_worker_t *w, coco_lane_id_e lane, char *error,
-    size_t error_size)
+coco_worker_sessions_open(coco_worker_t *w, char *error, size_t error_size)
 {
+    int                         i;
     coco_source_mqtt_options_t  options;
 
-    options.config = w->config;
-    options.name = coco_worker_names[lane];
-    options.metrics_lane = lane;
-    options.lane = w->lanes[lane];
-
-    if (lane == COCO_LANE_TELEMETRY) {
-        options.filter = w->config->mqtt_telemetry_filter;
-        options.kind = COCO_KIND_HEARTBEAT;
-
-    } else {
-        options.filter = w->config->mqtt_events_filter;
-        options.kind = COCO_KIND_ROBOT_EVENT;
+    if ((w->config->service_bits & COCO_SERVICE_STATE) == 0) {
+        return COCO_OK;
     }
 
-    return coco_source_mqtt_open(&w->sources[lane], &options, error,
-                                 error_size);
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
+        options.config = w->config;
+        options.name = coco_worker_lanes[i];
+        options.metrics_lane = (coco_lane_id_e) i;
+        options.lane = w->lanes[i];
+
+        if (i == COCO_LANE_TELEMETRY) {
+            options.filter = w->config->mqtt_telemetry_filter;
+            options.kind = COCO_KIND_HEARTBEAT;
+
+        } else {
+            options.filter = w->config->mqtt_events_filter;
+            options.kind = COCO_KIND_ROBOT_EVENT;
+        }
+
+        if (coco_source_mqtt_open(&w->mqtt[i], &options, error, error_size)
+            != COCO_OK)
+        {
+            return COCO_ERROR;
+        }
+    }
+
+    return COCO_OK;
+}
+
+
+static int
+coco_worker_queues_start(coco_worker_t *w, char *error, size_t error_size)
+{
+    coco_source_inbox_options_t  inbox;
+
+    if ((w->config->service_bits & COCO_SERVICE_STATE) == 0) {
+        return COCO_OK;
+    }
+
+
+    inbox.config = w->config;
+    inbox.lane = w->lanes[COCO_LANE_WEBHOOKS];
+    w->inbox = coco_source_inbox_start(&inbox);
+
+    if (w->inbox == NULL) {
+        snprintf(error, error_size, "no thread or memory for the inbox");
+        return COCO_ERROR;
+    }
+
+    return COCO_OK;
+}
+
+
+static int
+coco_worker_bus_start(coco_worker_t *w)
+{
+    const coco_config_t  *c;
+
+    c = w->config;
+
+    if (coco_bus_carries_events(c)) {
+        w->relay = coco_relay_start(c, &w->bus);
+        if (w->relay == NULL) {
+            return COCO_ERROR;
+        }
+    }
+
+    return COCO_OK;
 }
 
 
@@ -174,11 +284,16 @@ coco_worker_janitor_start(coco_worker_t *w)
     options.postgres = w->config->postgres_conninfo;
     options.retention_days = (unsigned) w->config->retention_days;
     options.outbox_hours = (unsigned) w->config->janitor_outbox_hours;
+    options.outbox_relayed = coco_bus_carries_events(w->config);
     options.dead_letter_days
         = (unsigned) w->config->janitor_dead_letter_days;
     options.dead_letter_max = (unsigned) w->config->janitor_dead_letter_max;
+    options.webhook_days = (unsigned) w->config->janitor_webhook_days;
     options.idempotency_hours
         = (unsigned) w->config->janitor_idempotency_hours;
+    options.services = w->config->service_bits;
+    options.bus = w->lanes[COCO_LANE_BUS] != NULL;
+    options.telemetry_topic = w->config->kafka_telemetry_topic;
     options.replay = coco_worker_replay;
     options.data = w;
 
@@ -204,8 +319,20 @@ coco_worker_http_start(coco_worker_t *w)
 }
 
 
-/* In the janitor's thread. The filters know more than the topic alone; what
- * neither matches may be of an older configuration. */
+/* In the threads of publishers: lanes and the relay. */
+static int
+coco_worker_loop(void *data, const coco_message_t *message)
+{
+    coco_worker_t  *w;
+
+    w = data;
+
+    return coco_lane_push(w->lanes[COCO_LANE_BUS], message);
+}
+
+
+/* In the janitor's thread. The filters know more than an MQTT topic alone;
+ * what neither matches may be of an older configuration. */
 static int
 coco_worker_replay(void *data, const coco_message_t *message)
 {
@@ -215,6 +342,16 @@ coco_worker_replay(void *data, const coco_message_t *message)
 
     w = data;
     m = *message;
+
+    switch (m.kind) {
+    case COCO_KIND_EVENT:
+    case COCO_KIND_TELEMETRY:
+        return coco_lane_push(w->lanes[COCO_LANE_BUS], &m);
+    case COCO_KIND_CONNECTIVITY:
+        return coco_lane_push(w->lanes[COCO_LANE_WEBHOOKS], &m);
+    default:
+        break;
+    }
 
     heartbeat = coco_topic_serial(w->config->mqtt_telemetry_filter, m.topic);
     event = coco_topic_serial(w->config->mqtt_events_filter, m.topic);
@@ -234,109 +371,6 @@ coco_worker_replay(void *data, const coco_message_t *message)
 }
 
 
-bool
-coco_worker_alive(coco_worker_t *w)
-{
-    int                        i;
-    coco_source_mqtt_status_t  status;
-
-    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
-        coco_source_mqtt_status(w->sources[i], &status);
-        if (!status.alive) {
-            return false;
-        }
-    }
-
-    return true;
-}
-
-
-static char *
-coco_worker_health(void *data, size_t *ret_len, bool *ret_healthy)
-{
-    int               i;
-    char             *text;
-    coco_str_t        status;
-    coco_worker_t    *w;
-    coco_json_out_t   out;
-
-    w = data;
-
-    text = malloc(COCO_WORKER_HEALTH_SIZE);
-    if (text == NULL) {
-        return NULL;
-    }
-
-    *ret_healthy = coco_worker_alive(w);
-    status = *ret_healthy ? coco_string("ok") : coco_string("stuck");
-
-    coco_json_out_init(&out, text, COCO_WORKER_HEALTH_SIZE);
-    coco_json_object_open(&out);
-    coco_json_name(&out, "status");
-    coco_json_string(&out, status);
-    coco_json_name(&out, "version");
-    coco_json_string(&out, coco_string(COCO_WORKER_VERSION));
-    coco_json_name(&out, "lanes");
-    coco_json_object_open(&out);
-
-    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
-        coco_json_key(&out, coco_worker_names[i],
-                      strlen(coco_worker_names[i]));
-        coco_worker_lane_encode(&out, w, (coco_lane_id_e) i);
-    }
-
-    coco_json_object_close(&out);
-    coco_json_object_close(&out);
-
-    *ret_len = out.len;
-
-    return text;
-}
-
-
-static void
-coco_worker_lane_encode(coco_json_out_t *out, coco_worker_t *w,
-    coco_lane_id_e lane)
-{
-    uint64_t                   shards;
-    coco_source_mqtt_status_t  status;
-
-    coco_source_mqtt_status(w->sources[lane], &status);
-    shards = lane == COCO_LANE_TELEMETRY ? w->config->telemetry.shards
-                                         : w->config->events.shards;
-
-    coco_json_object_open(out);
-    coco_json_name(out, "alive");
-    coco_json_bool(out, status.alive);
-    coco_json_name(out, "mqttConnected");
-    coco_json_bool(out, status.connected);
-    coco_json_name(out, "journalBytes");
-    coco_json_int(out, (int64_t) status.journal_bytes);
-    coco_json_name(out, "stalledSeconds");
-    coco_json_int(out, (int64_t) status.stalled);
-    coco_json_name(out, "journalFull");
-    coco_json_bool(out, status.full);
-    coco_json_name(out, "shards");
-    coco_json_int(out, (int64_t) shards);
-    coco_json_name(out, "postgresConnected");
-    coco_json_int(out, coco_metrics_gauge_get(COCO_G_POSTGRES_CONNECTED,
-                                              lane));
-    coco_json_name(out, "redisConnected");
-    coco_json_int(out, coco_metrics_gauge_get(COCO_G_REDIS_CONNECTED, lane));
-    coco_json_object_close(out);
-}
-
-
-static char *
-coco_worker_metrics(void *data, size_t *ret_len)
-{
-    /* the gauges of journal and session as they are now */
-    (void) coco_worker_alive(data);
-
-    return coco_metrics_encode(ret_len);
-}
-
-
 void
 coco_worker_stop(coco_worker_t *w)
 {
@@ -346,17 +380,19 @@ coco_worker_stop(coco_worker_t *w)
         coco_http_stop(w->http);
     }
 
-    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
-        if (w->sources[i] != NULL) {
-            coco_source_mqtt_stop(w->sources[i]);
-        }
-    }
+    coco_worker_sources_stop(w);
 
-    /* before the janitor and the feeders, which may wait for room in them */
-    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
+    /* Before the janitor, the relay and the sources, which may wait for room
+     * in them; the bus lane first, for the others' loop engine may wait for
+     * room in that one. */
+    for (i = COCO_LANES - 1; i >= 0; i--) {
         if (w->lanes[i] != NULL) {
             coco_lane_stop(w->lanes[i]);
         }
+    }
+
+    if (w->relay != NULL) {
+        coco_relay_stop(w->relay);
     }
 
     if (w->janitor != NULL) {
@@ -364,14 +400,45 @@ coco_worker_stop(coco_worker_t *w)
         coco_janitor_destroy(w->janitor);
     }
 
-    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
-        if (w->sources[i] != NULL) {
-            coco_source_mqtt_close(w->sources[i]);
-        }
-        if (w->lanes[i] != NULL) {
-            coco_lane_destroy(w->lanes[i]);
-        }
+    coco_worker_sources_close(w);
+
+    for (i = 0; i < COCO_LANES; i++) {
+        coco_lane_destroy(w->lanes[i]);
     }
 
     free(w);
+}
+
+
+static void
+coco_worker_sources_stop(coco_worker_t *w)
+{
+    int  i;
+
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
+        if (w->mqtt[i] != NULL) {
+            coco_source_mqtt_stop(w->mqtt[i]);
+        }
+    }
+
+    if (w->inbox != NULL) {
+        coco_source_inbox_stop(w->inbox);
+    }
+}
+
+
+static void
+coco_worker_sources_close(coco_worker_t *w)
+{
+    int  i;
+
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
+        if (w->mqtt[i] != NULL) {
+            coco_source_mqtt_close(w->mqtt[i]);
+        }
+    }
+
+    if (w->inbox != NULL) {
+        coco_source_inbox_close(w->inbox);
+    }
 }

@@ -44,6 +44,33 @@ def test_check_config(tmp_path):
     assert done.returncode == 1 and "did you mean" in done.stderr
 
 
+def test_services(tmp_path):
+    """The argument, the environment, the file: the first of them holds."""
+    path = conf(tmp_path, "[process]\nservices = nonsense\n")
+    done = process.command("-c", path, "--check-config")
+    assert done.returncode == 1
+    assert done.stderr == (
+        path + ":2: process.services: \"nonsense\" is none of: all state "
+        "operations fleet; several are separated by a comma, without blanks\n")
+
+    environment = {"COCO_WORKER_PROCESS_SERVICES": "fleet"}
+    done = process.command("-c", path, "--check-config",
+                           environment=environment)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "environment: process.services: \"fleet\" leaves services to other "
+        "processes, which no bus reaches; set bus.engines to rabbitmq or "
+        "kafka, or name all\n")
+
+    done = process.command("-c", path, "--check-config", "--services", "all",
+                           environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = process.command("-c", path, "--services", "fleet,what")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "arguments: process.services: \"what\" is none of: ")
+
+
 def test_environment_goes_first(tmp_path):
     path = conf(tmp_path, "[log]\nlevel = info\n")
     done = process.command("-c", path, "--check-config",

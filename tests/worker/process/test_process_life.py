@@ -51,11 +51,14 @@ def test_http(worker, block):
     assert health.headers["Content-Type"] == "application/json"
     body = health.json()
     assert body["status"] == "ok"
-    assert set(body["lanes"]) == {"telemetry", "events"}
+    assert body["services"] == "all"
+    assert set(body["lanes"]) == {"telemetry", "events", "webhooks"}
     assert body["lanes"]["events"] == {
         "alive": True, "mqttConnected": False, "journalBytes": 0,
-        "stalledSeconds": 0, "journalFull": False, "shards": 1, "postgresConnected": 0,
-        "redisConnected": 0}
+        "stalledSeconds": 0, "journalFull": False, "shards": 1,
+        "postgresConnected": 0, "redisConnected": 0}
+    assert body["inbox"] == {"alive": True, "waiting": 0}
+    assert not {"sqs", "bus", "relay"} & set(body)
 
     metrics = requests.get(one.url + "/metrics")
     assert metrics.headers["Content-Type"].startswith(

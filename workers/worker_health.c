@@ -1,0 +1,189 @@
+/*
+ * How the worker is: the health document and the scrape. Must never wait for
+ * a backend: what it shows is what the parts know already.
+ */
+
+#include <stdlib.h>
+
+#include "coco_json_write.h"
+#include "worker_parts.h"
+
+#define COCO_WORKER_HEALTH_SIZE  4096
+
+
+static void coco_worker_parts_encode(coco_json_out_t *out, coco_worker_t *w);
+static void coco_worker_name(coco_json_out_t *out, const char *name);
+static void coco_worker_lane_encode(coco_json_out_t *out, coco_worker_t *w,
+    coco_lane_id_e lane);
+static void coco_worker_session_encode(coco_json_out_t *out,
+    coco_source_mqtt_t *session);
+
+
+bool
+coco_worker_alive(coco_worker_t *w)
+{
+    int                        i;
+    bool                       alive;
+    coco_source_mqtt_status_t  mqtt;
+
+    alive = w->inbox == NULL || coco_source_inbox_alive(w->inbox);
+
+    /* all are asked: the gauges follow from that */
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
+        if (w->mqtt[i] != NULL) {
+            coco_source_mqtt_status(w->mqtt[i], &mqtt);
+            alive &= mqtt.alive;
+        }
+    }
+
+    return alive;
+}
+
+
+char *
+coco_worker_health(void *data, size_t *ret_len, bool *ret_healthy)
+{
+    char             *text;
+    bool              ready;
+    coco_worker_t    *w;
+    coco_json_out_t   out;
+
+    w = data;
+
+    text = malloc(COCO_WORKER_HEALTH_SIZE);
+    if (text == NULL) {
+        return NULL;
+    }
+
+    ready = atomic_load(&w->ready);
+    *ret_healthy = ready && coco_worker_alive(w);
+
+    coco_json_out_init(&out, text, COCO_WORKER_HEALTH_SIZE);
+    coco_json_object_open(&out);
+    coco_json_name(&out, "status");
+    coco_json_string(&out, *ret_healthy ? coco_string("ok")
+                           : ready ? coco_string("stuck")
+                                   : coco_string("starting"));
+    coco_json_name(&out, "version");
+    coco_json_string(&out, coco_string(COCO_WORKER_VERSION));
+
+    if (ready) {
+        coco_worker_parts_encode(&out, w);
+    }
+
+    coco_json_object_close(&out);
+
+    *ret_len = out.len;
+
+    return text;
+}
+
+
+static void
+coco_worker_parts_encode(coco_json_out_t *out, coco_worker_t *w)
+{
+    int  i;
+
+    coco_json_name(out, "services");
+    coco_json_string(out, (coco_str_t) { w->config->services,
+                                         strlen(w->config->services) });
+    coco_json_name(out, "lanes");
+    coco_json_object_open(out);
+
+    for (i = 0; i < COCO_LANES; i++) {
+        if (w->lanes[i] != NULL) {
+            coco_worker_name(out, coco_worker_lanes[i]);
+            coco_worker_lane_encode(out, w, (coco_lane_id_e) i);
+        }
+    }
+
+    coco_json_object_close(out);
+
+    if (w->inbox != NULL) {
+        coco_json_name(out, "inbox");
+        coco_json_object_open(out);
+        coco_json_name(out, "alive");
+        coco_json_bool(out, coco_source_inbox_alive(w->inbox));
+        coco_json_name(out, "waiting");
+        coco_json_int(out, coco_metrics_gauge_get(COCO_G_WEBHOOKS_WAITING,
+                                                   COCO_LANE_WEBHOOKS));
+        coco_json_object_close(out);
+    }
+
+    if (w->relay != NULL) {
+        coco_json_name(out, "relay");
+        coco_json_object_open(out);
+        coco_json_name(out, "pending");
+        coco_json_int(out, coco_metrics_gauge_get(COCO_G_OUTBOX_PENDING,
+                                                   COCO_LANE_BUS));
+        coco_json_object_close(out);
+    }
+}
+
+
+static void
+coco_worker_name(coco_json_out_t *out, const char *name)
+{
+    coco_json_key(out, name, strlen(name));
+}
+
+
+static void
+coco_worker_lane_encode(coco_json_out_t *out, coco_worker_t *w,
+    coco_lane_id_e lane)
+{
+    uint64_t  shards;
+
+    shards = coco_worker_lane_config(w->config, lane)->shards;
+
+    coco_json_object_open(out);
+
+    if ((int) lane < COCO_WORKER_SESSIONS && w->mqtt[lane] != NULL) {
+        coco_worker_session_encode(out, w->mqtt[lane]);
+    }
+
+    coco_json_name(out, "shards");
+    coco_json_int(out, (int64_t) shards);
+    coco_json_name(out, "postgresConnected");
+    coco_json_int(out, coco_metrics_gauge_get(COCO_G_POSTGRES_CONNECTED,
+                                              lane));
+    coco_json_name(out, "redisConnected");
+    coco_json_int(out, coco_metrics_gauge_get(COCO_G_REDIS_CONNECTED, lane));
+    coco_json_object_close(out);
+}
+
+
+static void
+coco_worker_session_encode(coco_json_out_t *out, coco_source_mqtt_t *session)
+{
+    coco_source_mqtt_status_t  status;
+
+    coco_source_mqtt_status(session, &status);
+
+    coco_json_name(out, "alive");
+    coco_json_bool(out, status.alive);
+    coco_json_name(out, "mqttConnected");
+    coco_json_bool(out, status.connected);
+    coco_json_name(out, "journalBytes");
+    coco_json_int(out, (int64_t) status.journal_bytes);
+    coco_json_name(out, "stalledSeconds");
+    coco_json_int(out, (int64_t) status.stalled);
+    coco_json_name(out, "journalFull");
+    coco_json_bool(out, status.full);
+}
+
+
+char *
+coco_worker_metrics(void *data, size_t *ret_len)
+{
+    coco_worker_t  *w;
+
+    w = data;
+
+    /* the gauges of the sources as they are now */
+    if (atomic_load(&w->ready)) {
+        (void) coco_worker_alive(w);
+    }
+
+    return coco_metrics_encode(ret_len);
+}
