@@ -137,7 +137,8 @@ coco_worker_lane_wanted(const coco_config_t *config, coco_lane_id_e lane)
         return (config->service_bits & COCO_SERVICE_STATE) != 0;
     }
 
-    return config->bus_scramble;
+    return config->bus_scramble || coco_source_rabbitmq_wanted(config)
+           || coco_source_kafka_wanted(config);
 }
 
 
@@ -235,15 +236,33 @@ coco_worker_sessions_open(coco_worker_t *w, char *error, size_t error_size)
 }
 
 
+/* SQS and the inbox. */
 static int
 coco_worker_queues_start(coco_worker_t *w, char *error, size_t error_size)
 {
+    int                          i;
+    coco_source_sqs_options_t    queue;
     coco_source_inbox_options_t  inbox;
 
     if ((w->config->service_bits & COCO_SERVICE_STATE) == 0) {
         return COCO_OK;
     }
 
+    queue.config = w->config;
+    queue.heartbeats = w->lanes[COCO_LANE_TELEMETRY];
+    queue.events = w->lanes[COCO_LANE_EVENTS];
+    queue.webhooks = w->lanes[COCO_LANE_WEBHOOKS];
+
+    for (i = 0; i < COCO_SQS_QUEUES; i++) {
+        queue.queue = (coco_sqs_queue_e) i;
+
+        if (w->config->sqs_queue_url[i] != NULL
+            && coco_source_sqs_start(&w->sqs[i], &queue, error, error_size)
+               != COCO_OK)
+        {
+            return COCO_ERROR;
+        }
+    }
 
     inbox.config = w->config;
     inbox.lane = w->lanes[COCO_LANE_WEBHOOKS];
@@ -261,9 +280,26 @@ coco_worker_queues_start(coco_worker_t *w, char *error, size_t error_size)
 static int
 coco_worker_bus_start(coco_worker_t *w)
 {
-    const coco_config_t  *c;
+    const coco_config_t        *c;
+    coco_source_bus_options_t   source;
 
     c = w->config;
+    source.config = c;
+    source.lane = w->lanes[COCO_LANE_BUS];
+
+    if (coco_source_rabbitmq_wanted(c)) {
+        w->rabbitmq = coco_source_rabbitmq_start(&source);
+        if (w->rabbitmq == NULL) {
+            return COCO_ERROR;
+        }
+    }
+
+    if (coco_source_kafka_wanted(c)) {
+        w->kafka = coco_source_kafka_start(&source);
+        if (w->kafka == NULL) {
+            return COCO_ERROR;
+        }
+    }
 
     if (coco_bus_carries_events(c)) {
         w->relay = coco_relay_start(c, &w->bus);
@@ -421,8 +457,22 @@ coco_worker_sources_stop(coco_worker_t *w)
         }
     }
 
+    for (i = 0; i < COCO_SQS_QUEUES; i++) {
+        if (w->sqs[i] != NULL) {
+            coco_source_sqs_stop(w->sqs[i]);
+        }
+    }
+
     if (w->inbox != NULL) {
         coco_source_inbox_stop(w->inbox);
+    }
+
+    if (w->rabbitmq != NULL) {
+        coco_source_bus_stop(w->rabbitmq);
+    }
+
+    if (w->kafka != NULL) {
+        coco_source_bus_stop(w->kafka);
     }
 }
 
@@ -438,7 +488,21 @@ coco_worker_sources_close(coco_worker_t *w)
         }
     }
 
+    for (i = 0; i < COCO_SQS_QUEUES; i++) {
+        if (w->sqs[i] != NULL) {
+            coco_source_sqs_close(w->sqs[i]);
+        }
+    }
+
     if (w->inbox != NULL) {
         coco_source_inbox_close(w->inbox);
+    }
+
+    if (w->rabbitmq != NULL) {
+        coco_source_bus_close(w->rabbitmq);
+    }
+
+    if (w->kafka != NULL) {
+        coco_source_bus_close(w->kafka);
     }
 }

@@ -17,6 +17,17 @@ static void coco_worker_lane_encode(coco_json_out_t *out, coco_worker_t *w,
     coco_lane_id_e lane);
 static void coco_worker_session_encode(coco_json_out_t *out,
     coco_source_mqtt_t *session);
+static void coco_worker_sqs_encode(coco_json_out_t *out, coco_worker_t *w);
+static void coco_worker_bus_encode(coco_json_out_t *out, coco_worker_t *w);
+static void coco_worker_source_encode(coco_json_out_t *out, const char *name,
+    bool alive, bool connected, uint64_t in_flight);
+
+
+static const char  *coco_worker_queues[COCO_SQS_QUEUES] = {
+    [COCO_SQS_EVENTS] = "events",
+    [COCO_SQS_STATE] = "state",
+    [COCO_SQS_CONNECTIVITY] = "connectivity",
+};
 
 
 bool
@@ -24,6 +35,8 @@ coco_worker_alive(coco_worker_t *w)
 {
     int                        i;
     bool                       alive;
+    coco_source_bus_status_t   bus;
+    coco_source_sqs_status_t   sqs;
     coco_source_mqtt_status_t  mqtt;
 
     alive = w->inbox == NULL || coco_source_inbox_alive(w->inbox);
@@ -34,6 +47,23 @@ coco_worker_alive(coco_worker_t *w)
             coco_source_mqtt_status(w->mqtt[i], &mqtt);
             alive &= mqtt.alive;
         }
+    }
+
+    for (i = 0; i < COCO_SQS_QUEUES; i++) {
+        if (w->sqs[i] != NULL) {
+            coco_source_sqs_status(w->sqs[i], &sqs);
+            alive &= sqs.alive;
+        }
+    }
+
+    if (w->rabbitmq != NULL) {
+        coco_source_bus_status(w->rabbitmq, &bus);
+        alive &= bus.alive;
+    }
+
+    if (w->kafka != NULL) {
+        coco_source_bus_status(w->kafka, &bus);
+        alive &= bus.alive;
     }
 
     return alive;
@@ -98,6 +128,8 @@ coco_worker_parts_encode(coco_json_out_t *out, coco_worker_t *w)
     }
 
     coco_json_object_close(out);
+    coco_worker_sqs_encode(out, w);
+    coco_worker_bus_encode(out, w);
 
     if (w->inbox != NULL) {
         coco_json_name(out, "inbox");
@@ -170,6 +202,76 @@ coco_worker_session_encode(coco_json_out_t *out, coco_source_mqtt_t *session)
     coco_json_int(out, (int64_t) status.stalled);
     coco_json_name(out, "journalFull");
     coco_json_bool(out, status.full);
+}
+
+
+static void
+coco_worker_sqs_encode(coco_json_out_t *out, coco_worker_t *w)
+{
+    int                       i;
+    coco_source_sqs_status_t  status;
+
+    if (w->sqs[0] == NULL && w->sqs[1] == NULL && w->sqs[2] == NULL) {
+        return;
+    }
+
+    coco_json_name(out, "sqs");
+    coco_json_object_open(out);
+
+    for (i = 0; i < COCO_SQS_QUEUES; i++) {
+        if (w->sqs[i] != NULL) {
+            coco_source_sqs_status(w->sqs[i], &status);
+            coco_worker_source_encode(out, coco_worker_queues[i],
+                                      status.alive, status.connected,
+                                      status.in_flight);
+        }
+    }
+
+    coco_json_object_close(out);
+}
+
+
+static void
+coco_worker_bus_encode(coco_json_out_t *out, coco_worker_t *w)
+{
+    coco_source_bus_status_t  status;
+
+    if (w->rabbitmq == NULL && w->kafka == NULL) {
+        return;
+    }
+
+    coco_json_name(out, "bus");
+    coco_json_object_open(out);
+
+    if (w->rabbitmq != NULL) {
+        coco_source_bus_status(w->rabbitmq, &status);
+        coco_worker_source_encode(out, "rabbitmq", status.alive,
+                                  status.connected, status.in_flight);
+    }
+
+    if (w->kafka != NULL) {
+        coco_source_bus_status(w->kafka, &status);
+        coco_worker_source_encode(out, "kafka", status.alive,
+                                  status.connected, status.in_flight);
+    }
+
+    coco_json_object_close(out);
+}
+
+
+static void
+coco_worker_source_encode(coco_json_out_t *out, const char *name, bool alive,
+    bool connected, uint64_t in_flight)
+{
+    coco_worker_name(out, name);
+    coco_json_object_open(out);
+    coco_json_name(out, "alive");
+    coco_json_bool(out, alive);
+    coco_json_name(out, "connected");
+    coco_json_bool(out, connected);
+    coco_json_name(out, "inFlight");
+    coco_json_int(out, (int64_t) in_flight);
+    coco_json_object_close(out);
 }
 
 
