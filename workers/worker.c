@@ -254,11 +254,23 @@ coco_worker_queues_start(coco_worker_t *w, char *error, size_t error_size)
     queue.webhooks = w->lanes[COCO_LANE_WEBHOOKS];
 
     for (i = 0; i < COCO_SQS_QUEUES; i++) {
-        queue.queue = (coco_sqs_queue_e) i;
+        if (w->config->sqs_queue_url[i] == NULL) {
+            continue;
+        }
 
-        if (w->config->sqs_queue_url[i] != NULL
-            && coco_source_sqs_start(&w->sqs[i], &queue, error, error_size)
-               != COCO_OK)
+        if (w->credentials == NULL
+            && coco_aws_credentials_start(&w->credentials,
+                                          w->config->sqs_region, error,
+                                          error_size) != COCO_OK)
+        {
+            return COCO_ERROR;
+        }
+
+        queue.queue = (coco_sqs_queue_e) i;
+        queue.credentials = w->credentials;
+
+        if (coco_source_sqs_start(&w->sqs[i], &queue, error, error_size)
+            != COCO_OK)
         {
             return COCO_ERROR;
         }
@@ -492,6 +504,10 @@ coco_worker_sources_close(coco_worker_t *w)
         if (w->sqs[i] != NULL) {
             coco_source_sqs_close(w->sqs[i]);
         }
+    }
+
+    if (w->credentials != NULL) {
+        coco_aws_credentials_stop(w->credentials);
     }
 
     if (w->inbox != NULL) {

@@ -30,7 +30,7 @@ struct coco_worker_s {
     coco_lane_t          *lanes[COCO_LANES];
     coco_source_mqtt_t   *mqtt[COCO_WORKER_SESSIONS];
     coco_source_sqs_t    *sqs[COCO_SQS_QUEUES];
-    coco_aws_credentials_t  *credentials;  /* NULL: no queue of SQS */
+    coco_aws_credentials_t  *credentials;
     coco_source_inbox_t  *inbox;
     coco_source_bus_t    *rabbitmq;
     coco_source_bus_t    *kafka;
