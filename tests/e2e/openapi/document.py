@@ -15,7 +15,8 @@ METHODS = ("get", "post", "put", "patch", "delete")
 UNTABLED = {("get", "/healthz"): None, ("get", "/readyz"): None}
 
 ROUTE = re.compile(r'\{ ((?:NGX_HTTP_[A-Z]+\|?)+),\s*'
-                   r'ngx_string\("(/[^"]*)"\),\s*ngx_string\("([^"]*)"\)')
+                   r'ngx_string\("(/[^"]*)"\),\s*'
+                   r'(?:ngx_string\("([^"]*)"\)|ngx_null_string)')
 
 
 class Mismatch(AssertionError):
@@ -35,11 +36,11 @@ def operations(document):
 
 
 def documented_routes(document):
-    """{(method, path): scope}"""
+    """{(method, path): scope, or None where no token is asked for}"""
     routes = {}
     for method, path, operation in operations(document).values():
         scopes = [scope for need in operation["security"]
-                  for scope in need["bearer"]]
+                  for scope in need.get("bearer", ())]
         routes[method, path] = scopes[0] if scopes else None
     return routes
 
@@ -51,7 +52,7 @@ def source_routes(texts=None):
         for name in glob.glob(os.path.join(ROOT, "ngx_coco_*_module.c")):
             with open(name) as file:
                 texts.append(file.read())
-    return {(method[len("NGX_HTTP_"):].lower(), path): scope
+    return {(method[len("NGX_HTTP_"):].lower(), path): scope or None
             for text in texts
             for methods, path, scope in ROUTE.findall(text)
             for method in methods.split("|")}

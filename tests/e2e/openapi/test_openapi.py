@@ -44,7 +44,7 @@ LARGE = b'{"hasFood":true' + b" " * 262144 + b"}"
 PLACE = {"type": "POD", "id": "a", "latitude": 1, "longitude": 2}
 
 
-def calls(robot, letter):
+def calls(robot, letter, secret):
     """(operation, status, path's parameters, requests' arguments)"""
     here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
     bad = {"serial": "a b"}
@@ -93,6 +93,16 @@ def calls(robot, letter):
     yield "patchRobot", 413, here, {"headers": JSON, "data": LARGE}
     yield "patchRobot", 415, here, {"data": b"{}"}
 
+    status = {"eventName": "status", "unit": "streamer", "status": "online",
+              "uuid": "u", "vin": robot, "time": now_ms() * 1000}
+    known = {"X-DriveU-Token": secret}
+    yield "postDriveUWebhook", 202, {}, {"headers": known, "json": status}
+    yield "postDriveUWebhook", 400, {}, {"headers": known, "json": {}}
+    yield "postDriveUWebhook", 401, {}, {"json": status}
+    yield "postDriveUWebhook", 413, {}, {"headers": {**known, **JSON},
+                                         "data": LARGE[:65537]}
+    yield "postDriveUWebhook", 415, {}, {"headers": known, "data": b"{}"}
+
     yield "getHealth", 200, {}, {}
     yield "getReadiness", 200, {}, {}
 
@@ -127,15 +137,21 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter):
                                                     reply.text))
         seen[name].add(str(status))
 
-    for one in calls(robot, dead_letter):
+    for one in calls(robot, dead_letter, system.driveu_secret):
         ask(system.http, *one)
+
+    await_for("the status shows",
+              lambda: system.get("/state/" + robot)["driveu"])
+    for name in ("getState", "getRobot"):
+        ask(system.http, name, 200, {"serial": robot}, {})
 
     for token, status in ((None, 401), (without_scope(system), 403)):
         with system.http.__class__() as session:
             if token:
                 session.headers["Authorization"] = "Bearer " + token
             for name, (_, _, operation) in OPERATIONS.items():
-                if operation["security"]:
+                if operation["security"] and "bearer" in operation[
+                        "security"][0]:
                     ask(session, name, status,
                         {"serial": robot, "id": dead_letter}, {})
 
