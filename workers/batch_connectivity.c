@@ -262,7 +262,8 @@ coco_connectivity_inbox(coco_writer_t *w)
         item = w->webhooks.v[i];
 
         if (item->waiting) {
-            coco_pg_uuid(pg, &item->id);
+            coco_pg_uuid(pg, item->message->inbox ? &item->message->inbox_id
+                                                  : &item->id);
             coco_pg_json(pg, item->message->payload);
             coco_pg_time(pg, item->message->received_at);
             coco_pg_text(pg, item->webhook.uuid);
