@@ -1,0 +1,203 @@
+"""Webhooks from their rows to what they change: at once, each once, also when
+another worker was reading, or a mapping comes later."""
+
+import json
+import statistics
+import time
+import uuid
+
+import psycopg2
+import pytest
+import requests
+
+from stack import wait_for
+
+
+@pytest.fixture
+def database(stack):
+    connection = psycopg2.connect(stack.postgres)
+    connection.autocommit = True
+    yield Database(connection)
+    connection.close()
+
+
+class Database:
+    def __init__(self, connection):
+        self.connection = connection
+
+    def rows(self, query, *arguments):
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, arguments)
+            return cursor.fetchall() if cursor.description else None
+
+    def store(self, *payloads):
+        """As nginx does; the ids of the rows."""
+        webhooks = [{"id": str(uuid.uuid4()), "provider": "driveu",
+                     "eventId": "e", "receivedAt": int(time.time() * 1000),
+                     "payload": payload} for payload in payloads]
+        self.rows("select coco.webhook_store(%s)", json.dumps(webhooks))
+        return [webhook["id"] for webhook in webhooks]
+
+    def inbox(self, row):
+        """(outcome, waiting_for)"""
+        return self.rows("select outcome, waiting_for from coco.webhook_inbox"
+                         " where id = %s", row)[0]
+
+    def await_outcome(self, row, outcome="APPLIED", seconds=10):
+        wait_for(lambda: self.inbox(row)[0] == outcome, seconds,
+                 "%s of webhook %s" % (outcome, row))
+
+    def statuses(self, serial):
+        return dict(self.rows("select unit, status from coco.driveu_status"
+                              " where serial = %s", serial))
+
+
+def webhook(**members):
+    return dict({"eventName": "status", "unit": "streamer",
+                 "status": "online", "uuid": "u-1",
+                 "time": int(time.time() * 1_000_000)}, **members)
+
+
+def test_seen_at_once(stack, worker, database, capsys):
+    """Also a second time, after the worker has slept on the notification."""
+    one = worker(stack.port, webhooks={"poll": "1m"}).start()
+    took = []
+
+    for number in range(30):
+        status = "online" if number % 2 else "offline"
+        begun = time.monotonic()
+        database.store(webhook(vin="fast-1", status=status))
+        wait_for(lambda: database.statuses("fast-1") == {"streamer": status},
+                 10, "status %d" % number, 0.001)
+        took.append(time.monotonic() - begun)
+
+    with capsys.disabled():
+        print("\nwebhook to status: median %.1f ms, worst %.1f ms"
+              % (statistics.median(took) * 1000, max(took) * 1000))
+    assert statistics.median(took) < 0.1 and max(took[1:]) < 1
+    assert one.metric("coco_messages_received_total", "webhooks") == 30
+
+
+def test_many_each_once(stack, worker, database):
+    """More than may be in flight, stored before and while the worker reads;
+    one event each, and no row read twice."""
+    count, batch = 6000, 500
+    before = [webhook(vin="many-%d" % (n % 50), uuid="m%d" % n)
+              for n in range(count)]
+    for first in range(0, count // 2, batch):
+        database.store(*before[first:first + batch])
+    one = worker(stack.port).start()
+    for first in range(count // 2, count, batch):
+        database.store(*before[first:first + batch])
+    wait_for(lambda: database.rows(
+        "select count(*) from coco.webhook_inbox where done_at is null"
+        " and waiting_for is null") == [(0,)], 30, "an empty inbox")
+    assert database.rows(
+        "select count(*), count(distinct id) from coco.outbox"
+        " where serial like 'many-%%'"
+        " and name = 'ConnectivityRawStatusChanged'") == [(count, count)]
+    one.await_metric("coco_messages_committed_total", count, "webhooks")
+    assert one.metric("coco_messages_received_total", "webhooks") == count
+
+
+def test_mapping_comes_later(stack, worker, database):
+    one = worker(stack.port).start()
+    row, = database.store(webhook(uuid="late-uuid"))
+    wait_for(lambda: database.inbox(row) == (None, "late-uuid"), 10,
+             "a webhook that waits")
+    one.await_metric("coco_webhooks_waiting", 1, "webhooks")
+    assert requests.get(one.url + "/healthz").json()["inbox"] == {
+        "alive": True, "waiting": 1}
+
+    database.rows("insert into coco.external_robot_mapping values"
+                  " ('driveu', 'late-uuid', 'late-1')")
+    database.await_outcome(row, seconds=2)
+    assert database.statuses("late-1") == {"streamer": "online"}
+    one.await_metric("coco_webhooks_waiting", 0, "webhooks")
+
+
+def test_mapping_missed_by_its_trigger(stack, worker, database):
+    """waiting_for was committed after the mapping: nobody else wakes it."""
+    worker(stack.port).start()
+    database.rows("insert into coco.external_robot_mapping values"
+                  " ('driveu', 'raced', 'raced-1')")
+    row, = database.store(webhook(uuid="other"))
+    wait_for(lambda: database.inbox(row)[1] == "other", 10, "it waits")
+    database.rows("update coco.webhook_inbox set waiting_for = 'raced',"
+                  " payload = payload || '{\"uuid\":\"raced\"}' where id = %s",
+                  row)
+    database.await_outcome(row)
+    assert database.statuses("raced-1") == {"streamer": "online"}
+
+
+def test_one_reads_another_takes_over(stack, worker, database, block):
+    first = worker(stack.port).start()
+    wait_for(lambda: "inbox_reading" in first.log(), 10, "the first")
+    second = worker(stack.port, http={"port": block + 6},
+                    mqtt={"client_id": "second"},
+                    webhooks={"poll": "100ms"}).start()
+    database.await_outcome(*database.store(webhook(vin="over-1")))
+    assert "inbox_reading" not in second.log()
+
+    first.kill()
+    row, = database.store(webhook(vin="over-1", status="offline"))
+    database.await_outcome(row)
+    assert "inbox_reading" in second.log()
+    assert database.statuses("over-1") == {"streamer": "offline"}
+    first.start()
+
+
+def test_refused_and_replayed(stack, worker, database):
+    """What is refused ends the row, is kept, and goes another time once it
+    can; others' letters are let alone."""
+    worker(stack.port).start()
+    good = webhook(vin="again-1")
+    row, = database.store(dict(good, unit="wheel"))
+    database.await_outcome(row, "REFUSED")
+    letter, = database.rows(
+        "select id, source, topic, convert_from(payload, 'UTF8')::jsonb"
+        " from coco.dead_letter where source = 'webhook'")
+    assert letter[1:] == ("webhook", "webhook/driveu",
+                          dict(good, unit="wheel"))
+    database.rows("update coco.dead_letter set payload = %s,"
+                  " replayed_at = now() where id = %s",
+                  json.dumps(good).encode(), letter[0])
+    database.rows(
+        "insert into coco.dead_letter (id, source, service, topic, reason,"
+        " payload, received_at, replayed_at) values (gen_random_uuid(),"
+        " 'webhook', 'decoder', 'webhook/uber', 'r', %s, now(), now())",
+        json.dumps(good).encode())
+    wait_for(lambda: database.statuses("again-1") == {"streamer": "online"},
+             10, "the replay")
+    wait_for(lambda: database.rows(
+        "select replay_outcome from coco.dead_letter where id = %s",
+        letter[0]) == [("APPLIED",)], 10, "its outcome")
+    assert database.rows("select replay_outcome from coco.dead_letter"
+                         " where topic = 'webhook/uber'") == [(None,)]
+
+
+@pytest.mark.parametrize("topic, payload, serial", [
+    ("sqs/events", {"serial": "letter-1"}, "letter-1"),
+    ("sqs/state", {"topic": "robot/letter-2/status"}, "letter-2"),
+    ("sqs/state", {"Type": "Notification", "Message": {
+        "serial": "letter-3"}}, "letter-3"),
+    ("robot/letter-4/status", {}, "letter-4")])
+def test_letters_of_heartbeats(stack, worker, database, topic, payload,
+                               serial):
+    beat = {"ts": int(time.time() * 1000), "battery": {"percent": 50},
+            "location": {"latitude": 1, "longitude": 2}}
+    if "Message" in payload:
+        payload = dict(payload, Message=json.dumps(dict(
+            beat, **payload["Message"])))
+    else:
+        payload = dict(beat, **payload)
+    worker(stack.port).start()
+    database.rows(
+        "insert into coco.dead_letter (id, source, service, topic, reason,"
+        " payload, received_at, replayed_at) values (gen_random_uuid(), %s,"
+        " 'decoder', %s, 'r', %s, now(), now())",
+        "sqs" if topic.startswith("sqs") else "mqtt", topic,
+        json.dumps(payload).encode())
+    wait_for(lambda: database.rows(
+        "select count(*) from coco.state_history where serial = %s",
+        serial) == [(1,)], 10, "the heartbeat of " + serial)
