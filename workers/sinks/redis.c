@@ -163,7 +163,7 @@ static const char  coco_redis_script[] =
     "  local old = redis.call('GET', KEYS[1])\n"
     "  if old then\n"
     "    redis.call('SET', KEYS[1], (string.gsub(old,\n"
-    "      '\"operationState\":[^,]*',\n"
+    "      '\"operationState\":[^,}]*',\n"
     "      '\"operationState\":\"' .. ARGV[2] .. '\"', 1)), 'KEEPTTL')\n"
     "  end\n"
     "end\n"

@@ -49,3 +49,10 @@ def drive(servers):
 @pytest.fixture
 def lane(drive):
     return drive()
+
+
+@pytest.fixture(params=["direct", "scrambled"])
+def either(request, drive):
+    """A lane; in the second mode what its services make goes from one to the
+    other by the bus, shuffled, doubled and split."""
+    return drive(**pipeline.MODES[request.param])

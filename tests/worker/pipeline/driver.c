@@ -3,27 +3,51 @@
  * a line, one answer a line. Must never decide whether a test has passed.
  *
  *     push KIND POSITION RECEIVED_AT SOURCE REPLAY_OF TOPIC SERIAL PAYLOAD
+ *          RECEIVES INBOX_ID CAUSE_TS CAUSE_ID
  *     wait PUSHED TIMEOUT_MS        -> low LOW_WATER
  *     janitor                       starts one; its replays go to the lane
  *     bench ROBOTS HEARTBEATS       -> seconds and CPU
  *     metrics                       -> what Prometheus would read, then "."
  *     stop                          -> stopped
  *
- * KIND is h or e; SERIAL and PAYLOAD are in hexadecimal, - for none.
+ * KIND is heartbeat, robot, webhook, event or telemetry; SERIAL and PAYLOAD
+ * are in hexadecimal; - for none. With DRIVER_LOOP the lane sends to the bus
+ * lane of the same process, which is there then, too, and a relay runs. With
+ * DRIVER_DONE, a file, each message that is told of as done is a line there:
+ * its position, and how many rows of state_history others see.
  */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include <libpq-fe.h>
+
+#include "config.h"
 #include "janitor.h"
 #include "lane.h"
 #include "log.h"
 #include "metrics.h"
 #include "services/service.h"
+#include "sinks/relay.h"
 #include "sinks/retry.h"
 
-#define DRIVER_LINE  (8 << 20)
+#define DRIVER_LINE    (8 << 20)
+#define DRIVER_FIELDS  12
+
+typedef struct {
+    coco_lane_t         *lane;
+    coco_lane_t         *bus_lane;      /* with DRIVER_LOOP */
+    coco_config_t        config;
+    coco_bus_options_t   bus;
+    coco_relay_t        *relay;
+    coco_janitor_t      *janitor;
+    FILE                *done;
+    PGconn              *observer;      /* of the done file */
+    pthread_mutex_t      done_mutex;
+} driver_t;
+
+static driver_t  driver = { .done_mutex = PTHREAD_MUTEX_INITIALIZER };
 
 
 static int
@@ -53,13 +77,70 @@ driver_unhex(char *text)
 }
 
 
-static void
-driver_push(coco_lane_t *lane, char *args)
+static coco_kind_e
+driver_kind(const char *name)
 {
-    char            *field[8], *save;
+    static const char  *names[] = { "heartbeat", "robot", "webhook", "event",
+                                    "telemetry" };
+
+    for (int i = 0; i < 5; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return (coco_kind_e) i;
+        }
+    }
+
+    fprintf(stderr, "no such kind: %s\n", name);
+    exit(1);
+}
+
+
+/* Sources are static strings. */
+static const char *
+driver_source(const char *name)
+{
+    static const char  *names[] = { "mqtt", "sqs", "webhook", "rabbitmq",
+                                    "kafka", "bus", "replay" };
+
+    for (int i = 0; i < 7; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return names[i];
+        }
+    }
+
+    fprintf(stderr, "no such source: %s\n", name);
+    exit(1);
+}
+
+
+static bool
+driver_id(coco_id_t *ret, const char *text)
+{
+    return coco_id_parse(ret, (coco_str_t) { text, strlen(text) }) == COCO_OK;
+}
+
+
+static void
+driver_done(void *data, uint64_t tag)
+{
+    PGresult  *res;
+
+    pthread_mutex_lock(&driver.done_mutex);
+    res = PQexec(driver.observer, "select count(*) from coco.state_history");
+    fprintf(driver.done, "%llu %s\n", (unsigned long long) tag,
+            PQntuples(res) == 1 ? PQgetvalue(res, 0, 0) : "-1");
+    fflush(driver.done);
+    PQclear(res);
+    pthread_mutex_unlock(&driver.done_mutex);
+}
+
+
+static void
+driver_push(char *args)
+{
+    char            *field[DRIVER_FIELDS], *save;
     coco_message_t   m;
 
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < DRIVER_FIELDS; i++) {
         field[i] = strtok_r(i ? NULL : args, " \n", &save);
         if (field[i] == NULL) {
             printf("error\n");
@@ -68,19 +149,34 @@ driver_push(coco_lane_t *lane, char *args)
     }
 
     memset(&m, 0, sizeof(m));
-    m.kind = *field[0] == 'h' ? COCO_KIND_HEARTBEAT : COCO_KIND_ROBOT_EVENT;
+    m.kind = driver_kind(field[0]);
     m.position = strtoull(field[1], NULL, 10);
     m.received_at = strtoll(field[2], NULL, 10);
-    m.source = strcmp(field[3], "replay") == 0 ? "replay"
-               : strcmp(field[3], "sqs") == 0 ? "sqs" : "mqtt";
-    coco_id_parse(&m.replay_of, (coco_str_t) { field[4], strlen(field[4]) });
+    m.source = driver_source(field[3]);
+    driver_id(&m.replay_of, field[4]);
     m.topic = (coco_str_t) { field[5], strlen(field[5]) };
     m.serial = driver_unhex(field[6]);
     m.payload = driver_unhex(field[7]);
+    m.receives = (unsigned) strtoul(field[8], NULL, 10);
+    m.inbox = driver_id(&m.inbox_id, field[9]);
+    m.cause.ts = strtoll(field[10], NULL, 10);
+    m.cause.known = driver_id(&m.cause.id, field[11]);
 
-    if (coco_lane_push(lane, &m) != COCO_OK) {
+    if (driver.done != NULL) {
+        m.done = driver_done;
+        m.tag = m.position;
+    }
+
+    if (coco_lane_push(driver.lane, &m) != COCO_OK) {
         printf("error\n");
     }
+}
+
+
+static int
+driver_loop(void *data, const coco_message_t *message)
+{
+    return coco_lane_push(driver.bus_lane, message);
 }
 
 
@@ -106,6 +202,8 @@ driver_janitor(coco_lane_t *lane)
         .webhook_days = 30,
         .idempotency_hours = 24,
         .services = COCO_SERVICES_ALL,
+        .bus = true,
+        .telemetry_topic = "robot_platform_robot_updates_v1",
         .replay = driver_replay,
         .data = lane,
     };
@@ -191,23 +289,15 @@ driver_bench(coco_lane_t *lane, char *args)
 }
 
 
-int
-main(void)
+static coco_lane_t *
+driver_lane(const char *name, coco_lane_id_e id, const coco_bus_options_t *bus)
 {
-    char                 *line, *metrics;
-    size_t                len;
     coco_lane_t          *lane;
-    coco_janitor_t       *janitor = NULL;
-    unsigned long long    pushed;
-    unsigned              ms;
     coco_lane_options_t   o;
 
-    coco_log_init(COCO_LOG_INFO, COCO_LOG_TEXT);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-
     o = (coco_lane_options_t) {
-        .name = "telemetry",
-        .metrics_lane = COCO_LANE_TELEMETRY,
+        .name = name,
+        .metrics_lane = id,
         .shards = driver_number("DRIVER_SHARDS", 2),
         .batch_messages = driver_number("DRIVER_BATCH", 1000),
         .batch_bytes = driver_number("DRIVER_BYTES", 1 << 20),
@@ -221,29 +311,117 @@ main(void)
         .services = driver_number("DRIVER_SERVICES", COCO_SERVICES_ALL),
         .direct = driver_number("DRIVER_DIRECT", 1),
         .fleet_from_kafka = driver_number("DRIVER_KAFKA", 0),
+        .bus = bus,
     };
 
-    line = malloc(DRIVER_LINE);
     lane = coco_lane_create(&o);
 
-    if (line == NULL || lane == NULL || coco_lane_start(lane) != COCO_OK) {
+    if (lane == NULL || coco_lane_start(lane) != COCO_OK) {
+        exit(1);
+    }
+
+    return lane;
+}
+
+
+static void
+driver_start(void)
+{
+    const char  *done = getenv("DRIVER_DONE");
+
+    if (done != NULL) {
+        driver.done = fopen(done, "w");
+        driver.observer = PQconnectdb(getenv("DRIVER_POSTGRES"));
+
+        if (driver.done == NULL
+            || PQstatus(driver.observer) != CONNECTION_OK)
+        {
+            exit(1);
+        }
+    }
+
+    if (!driver_number("DRIVER_LOOP", 0)) {
+        driver.lane = driver_lane("telemetry", COCO_LANE_TELEMETRY, NULL);
+        return;
+    }
+
+    if (coco_config_load(&driver.config, NULL, NULL, stderr) != COCO_OK) {
+        exit(1);
+    }
+
+    driver.bus.config = &driver.config;
+    driver.bus.loop = driver_loop;
+    driver.bus_lane = driver_lane("bus", COCO_LANE_BUS, NULL);
+    driver.lane = driver_lane("telemetry", COCO_LANE_TELEMETRY, &driver.bus);
+    driver.relay = coco_relay_start(&driver.config, &driver.bus);
+
+    if (driver.relay == NULL) {
+        exit(1);
+    }
+}
+
+
+static void
+driver_stop(void)
+{
+    coco_lane_stop(driver.lane);
+
+    if (driver.bus_lane != NULL) {
+        coco_relay_stop(driver.relay);
+        coco_lane_stop(driver.bus_lane);
+    }
+
+    if (driver.janitor != NULL) {
+        coco_janitor_stop(driver.janitor);
+        coco_janitor_destroy(driver.janitor);
+    }
+
+    coco_lane_destroy(driver.lane);
+
+    if (driver.bus_lane != NULL) {
+        coco_lane_destroy(driver.bus_lane);
+        coco_config_free(&driver.config);
+    }
+
+    if (driver.done != NULL) {
+        fclose(driver.done);
+        PQfinish(driver.observer);
+    }
+}
+
+
+int
+main(void)
+{
+    char                *line, *metrics;
+    size_t               len;
+    unsigned             ms;
+    unsigned long long   pushed;
+
+    coco_log_init(COCO_LOG_INFO, COCO_LOG_TEXT);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+
+    line = malloc(DRIVER_LINE);
+    if (line == NULL) {
         return 1;
     }
 
+    driver_start();
+
     while (fgets(line, DRIVER_LINE, stdin) != NULL) {
         if (strncmp(line, "push ", 5) == 0) {
-            driver_push(lane, line + 5);
+            driver_push(line + 5);
 
         } else if (sscanf(line, "wait %llu %u", &pushed, &ms) == 2) {
-            coco_lane_wait(lane, pushed, ms);
-            printf("low %llu\n",
-                   (unsigned long long) coco_lane_low_water(lane, pushed));
+            coco_lane_wait(driver.lane, pushed, ms);
+            printf("low %llu\n", (unsigned long long)
+                   coco_lane_low_water(driver.lane, pushed));
 
         } else if (strncmp(line, "janitor", 7) == 0) {
-            janitor = driver_janitor(lane);
+            driver.janitor = driver_janitor(driver.lane);
 
         } else if (strncmp(line, "bench ", 6) == 0) {
-            driver_bench(lane, line + 6);
+            driver_bench(driver.lane, line + 6);
 
         } else if (strncmp(line, "metrics", 7) == 0) {
             metrics = coco_metrics_encode(&len);
@@ -255,14 +433,7 @@ main(void)
         }
     }
 
-    coco_lane_stop(lane);
-
-    if (janitor != NULL) {
-        coco_janitor_stop(janitor);
-        coco_janitor_destroy(janitor);
-    }
-
-    coco_lane_destroy(lane);
+    driver_stop();
     free(line);
     printf("stopped\n");
 

@@ -44,7 +44,8 @@ def build():
     os.makedirs(os.path.dirname(DRIVER), exist_ok=True)
     subprocess.run(
         [os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall",
-         "-Wextra", "-Werror", "-D_GNU_SOURCE", "-pthread"] + os.environ.get("SAN", "").split() +
+         "-Wextra", "-Werror", "-Wno-unused-parameter", "-D_GNU_SOURCE",
+         "-pthread"] + os.environ.get("SAN", "").split() +
         ["-I" + ROOT + "/src/core", "-I" + ROOT + "/workers"] + flags[0] +
         ["-o", DRIVER, os.path.join(os.path.dirname(__file__), "driver.c"),
          BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"] + flags[1] +
@@ -134,12 +135,21 @@ class Servers:
         shutil.rmtree(self.folder)
 
 
+MODES = {"direct": {}, "scrambled": {"direct": 0, "loop": 1}}
+
+
 class Driver:
     """One lane in a process of its own."""
 
     def __init__(self, servers, **options):
         environment = dict(os.environ, DRIVER_POSTGRES=servers.postgres,
-                           DRIVER_REDIS=servers.redis_socket)
+                           DRIVER_REDIS=servers.redis_socket,
+                           COCO_WORKER_POSTGRES_CONNINFO=servers.postgres,
+                           COCO_WORKER_BUS_SCRAMBLE="on",
+                           COCO_WORKER_BUS_SCRAMBLE_SEED=str(
+                               options.pop("seed", 1)))
+        self.servers = servers
+        self.loop = options.get("loop", 0)
         environment.update(("DRIVER_" + name.upper(), str(value))
                            for name, value in options.items())
         self.position = 0
@@ -152,8 +162,12 @@ class Driver:
         self.process.stdin.write(command + "\n")
         return self.process.stdout.readline().split()
 
+    KINDS = {"h": "heartbeat", "e": "robot", "w": "webhook", "v": "event",
+             "t": "telemetry"}
+
     def push(self, serial, payload, received_at=None, kind="h", source="mqtt",
-             topic=None):
+             topic=None, receives=0, inbox=None, cause=None):
+        """cause: (ts, id)."""
         if isinstance(payload, str):
             payload = payload.encode()
         if received_at is None:
@@ -162,18 +176,25 @@ class Driver:
             topic = "robot/%s/%s" % (
                 serial, "status" if kind == "h" else "events")
         self.position += 100
-        self.process.stdin.write("push %s %d %d %s - %s %s %s\n" % (
-            kind, self.position, received_at, source, topic.replace(" ", "_"),
-            serial.encode().hex() or "-", payload.hex() or "-"))
+        line = "push %s %d %d %s - %s %s %s %d %s %s %s\n"
+        self.process.stdin.write(line % (
+            self.KINDS[kind], self.position, received_at, source,
+            topic.replace(" ", "_"), serial.encode().hex() or "-",
+            payload.hex() or "-", receives, inbox or "-",
+            *(cause or ("0", "-"))))
 
     def low_water(self, milliseconds=0):
         return int(self.ask("wait %d %d" % (self.position, milliseconds))[1])
 
     def done(self, seconds=20):
-        """Everything pushed is committed."""
+        """Everything pushed is committed, and what it led to."""
         end = time.monotonic() + seconds
         while self.low_water(200) != self.position:
             assert time.monotonic() < end, self.logged()
+        while self.loop and self.servers.query(
+                "select 1 from coco.outbox where relayed_at is null"):
+            assert time.monotonic() < end, self.logged()
+            time.sleep(0.02)
 
     def metrics(self):
         """name{...} of this lane -> value."""
