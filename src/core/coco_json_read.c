@@ -66,7 +66,7 @@ coco_json_member_value(const coco_json_value_t *object, size_t *pos,
     const char  *p, *end;
 
     end = object->text.data + object->text.len;
-    p = coco_json_space_skip(object->text.data + *pos, end);      /* now at the colon */
+    p = coco_json_space_skip(object->text.data + *pos, end);  /* the colon */
     p = value_read(value, coco_json_space_skip(p + 1, end), end);
 
     *pos = (size_t) (p - object->text.data);

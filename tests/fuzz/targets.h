@@ -10,8 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "coco_connectivity.h"
+#include "coco_envelope.h"
 #include "coco_heartbeat.h"
 #include "coco_json_read.h"
+#include "coco_queue_body.h"
 #include "coco_robot_event.h"
 
 #define FUZZ_RECEIVED_AT  INT64_C(1795000000000)
@@ -363,6 +366,131 @@ fuzz_event(coco_str_t text)
 {
     fuzz_event_topic(coco_string("R-1"), text);
     fuzz_event_topic((coco_str_t) { NULL, 0 }, text);
+}
+
+
+/* The same webhook, written by another hand. */
+static inline void
+fuzz_connectivity_again(const coco_connectivity_t *c)
+{
+    char                 buf[1024];
+    size_t               count;
+    coco_error_t         errors[COCO_CONNECTIVITY_ERRORS];
+    coco_json_out_t      out;
+    coco_connectivity_t  again;
+
+    coco_json_out_init(&out, buf, sizeof(buf));
+    coco_json_object_open(&out);
+    coco_json_name(&out, "time");
+    coco_json_int(&out, c->time_us);
+    coco_json_name(&out, "vin");
+    coco_json_string(&out, c->vin);
+    coco_json_name(&out, "uuid");
+    coco_json_string(&out, c->uuid);
+    coco_json_name(&out, "status");
+    coco_json_string(&out, c->status);
+    coco_json_name(&out, "unit");
+    coco_json_string(&out, coco_unit_name(c->unit));
+    coco_json_name(&out, "eventName");
+    coco_json_string(&out, coco_string("status"));
+    coco_json_object_close(&out);
+
+    FUZZ_CHECK(coco_json_out_ok(&out));
+    FUZZ_CHECK(coco_connectivity_decode(&again, (coco_str_t) { buf, out.len },
+                                        FUZZ_RECEIVED_AT, errors, &count)
+               == COCO_OK);
+    FUZZ_CHECK(memcmp(&again.id, &c->id, sizeof(again.id)) == 0);
+}
+
+
+static inline void
+fuzz_connectivity(coco_str_t text)
+{
+    size_t               i, count;
+    coco_error_t         errors[COCO_CONNECTIVITY_ERRORS];
+    coco_driveu_t        driveu = { .units = { { .known = false } } };
+    coco_connectivity_t  c;
+
+    if (coco_connectivity_decode(&c, text, FUZZ_RECEIVED_AT, errors, &count)
+        != COCO_OK)
+    {
+        FUZZ_CHECK(count >= 1 && count <= COCO_CONNECTIVITY_ERRORS);
+
+        for (i = 0; i < count; i++) {
+            fuzz_error_sound(&errors[i]);
+        }
+
+        return;
+    }
+
+    FUZZ_CHECK(count == 0);
+    FUZZ_CHECK(c.unit < COCO_UNITS);
+    FUZZ_CHECK(c.status.len >= 1 && c.status.len <= 64);
+    FUZZ_CHECK(c.uuid.len >= 1 && c.uuid.len <= 128);
+    FUZZ_CHECK(c.vin.data == NULL || coco_serial_valid(c.vin));
+    FUZZ_CHECK(c.time_us >= INT64_C(1420070400000000));
+    FUZZ_CHECK(c.time_us <= (FUZZ_RECEIVED_AT + 86400000) * 1000);
+
+    fuzz_connectivity_again(&c);
+    FUZZ_ENCODE(coco_connectivity_event_encode(out, &c));
+    FUZZ_ENCODE(coco_driveu_encode(out, &driveu));
+
+    FUZZ_CHECK(coco_driveu_apply(&driveu, &c));
+    FUZZ_CHECK(!coco_driveu_apply(&driveu, &c));
+    FUZZ_ENCODE(coco_driveu_encode(out, &driveu));
+}
+
+
+/* buf is of the body's size, no byte more. */
+static inline void
+fuzz_queue(coco_str_t text)
+{
+    char              *buf = malloc(text.len > 0 ? text.len : 1);
+    coco_str_t         inner;
+    coco_error_t       err;
+    coco_json_value_t  value;
+    coco_queue_body_t  body;
+
+    FUZZ_CHECK(buf != NULL);
+
+    if (coco_queue_body_read(&body, text, buf, &err) == COCO_OK) {
+        FUZZ_CHECK(body.serial.data == NULL || coco_serial_valid(body.serial));
+        FUZZ_CHECK(coco_json_read(&value, body.payload, &err) == COCO_OK);
+        FUZZ_CHECK(value.type == COCO_JSON_OBJECT);
+
+        inner = coco_queue_body_unwrap(text, buf);
+        FUZZ_CHECK(inner.data == body.payload.data
+                   && inner.len == body.payload.len);
+
+    } else {
+        fuzz_error_sound(&err);
+        FUZZ_CHECK(body.payload.data == text.data
+                   && body.payload.len == text.len);
+    }
+
+    free(buf);
+}
+
+
+static inline void
+fuzz_envelope(coco_str_t text)
+{
+    coco_error_t     err;
+    coco_envelope_t  a;
+
+    if (coco_envelope_decode(&a, text, &err) != COCO_OK) {
+        fuzz_error_sound(&err);
+        return;
+    }
+
+    FUZZ_CHECK(coco_serial_valid(a.serial));
+    FUZZ_CHECK(a.name.len >= 1 && a.name.len <= 128);
+    FUZZ_CHECK(a.ts >= 0);
+    FUZZ_CHECK(a.data.len >= 2 && a.data.data[0] == '{');
+
+    FUZZ_ENCODE(coco_envelope_open(out, &a.id, a.name, a.serial, a.ts);
+                coco_json_json(out, a.data);
+                coco_json_object_close(out));
 }
 
 #endif /* COCO_FUZZ_TARGETS_H */

@@ -28,6 +28,27 @@ event_holds(void **state)
 }
 
 
+static void
+connectivity_holds(void **state)
+{
+    fuzz_connectivity(((const test_file_t *) *state)->text);
+}
+
+
+static void
+queue_holds(void **state)
+{
+    fuzz_queue(((const test_file_t *) *state)->text);
+}
+
+
+static void
+envelope_holds(void **state)
+{
+    fuzz_envelope(((const test_file_t *) *state)->text);
+}
+
+
 int
 main(void)
 {
@@ -44,6 +65,21 @@ main(void)
     failed += test_files_run("tests/fuzz/corpus/event", event_holds);
     failed += test_files_run("tests/data/event/accept", event_holds);
     failed += test_files_run("tests/data/event/refuse", event_holds);
+
+    failed += test_files_run("tests/fuzz/corpus/connectivity",
+                             connectivity_holds);
+    failed += test_files_run("tests/data/connectivity/accept",
+                             connectivity_holds);
+    failed += test_files_run("tests/data/connectivity/refuse",
+                             connectivity_holds);
+
+    failed += test_files_run("tests/fuzz/corpus/queue", queue_holds);
+    failed += test_files_run("tests/data/queue/accept", queue_holds);
+    failed += test_files_run("tests/data/queue/refuse", queue_holds);
+
+    failed += test_files_run("tests/fuzz/corpus/envelope", envelope_holds);
+    failed += test_files_run("tests/data/envelope/accept", envelope_holds);
+    failed += test_files_run("tests/data/envelope/refuse", envelope_holds);
 
     return failed;
 }

@@ -98,9 +98,9 @@ notification_is_unescaped(void **state)
     coco_error_t       err;
     coco_queue_body_t  body;
 
-    static const char  text[] = "{\"Message\":\"{\\\"type\\\":\\\"A\\\\\\\"\\u00e9"
-                                "\\ud83e\\udd16\\\",\\n\\\"serial\\\":\\\"R-1\\\"}\","
-                                "\"Type\":\"Notification\"}";
+    static const char  text[] =
+        "{\"Message\":\"{\\\"type\\\":\\\"A\\\\\\\"\\u00e9\\ud83e\\udd16\\\","
+        "\\n\\\"serial\\\":\\\"R-1\\\"}\",\"Type\":\"Notification\"}";
 
     assert_int_equal(body_read(&body, text, buf, &err), COCO_OK);
     assert_true(coco_str_equal(body.payload, coco_string(
@@ -202,7 +202,8 @@ identity_is_the_same_on_every_way(void **state)
         "\"location\": {\"latitude\": 1, \"longitude\": 2}}",
         "{\"Type\":\"Notification\",\"Message\":\"{\\\"ts\\\":1790000000000,"
         "\\\"battery\\\":{\\\"percent\\\":50},\\\"location\\\":"
-        "{\\\"latitude\\\":1,\\\"longitude\\\":2},\\\"serial\\\":\\\"R-1\\\"}\"}"
+        "{\\\"latitude\\\":1,\\\"longitude\\\":2},"
+        "\\\"serial\\\":\\\"R-1\\\"}\"}"
     };
 
     static const char  plain[] = "{\"type\":\"LID_OPENED\","
