@@ -49,7 +49,7 @@ static const char  *coco_metrics_lanes[COCO_LANES] = {
 
 static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
     [COCO_M_RECEIVED] = { "coco_messages_received_total",
-        "Messages taken from a source and kept in the journal." },
+        "Messages taken from a source." },
     [COCO_M_COMMITTED] = { "coco_messages_committed_total",
         "Messages whose effects are committed, each once." },
     [COCO_M_DUPLICATES] = { "coco_messages_duplicate_total",
