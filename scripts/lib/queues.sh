@@ -7,9 +7,11 @@ kafka_topics=(robot_platform_robot_updates_v1 IoT.Heartbeat Robots.StateChange
     Robots.BusinessStateChange ConnectivityRawStatusChanged)
 
 
-# The emulator's packages, fetched once for each state of the lock file.
+# The emulator's packages, fetched once for each state of the lock file. Node
+# knows the authorities it was built with; a company's own are the system's.
 sqs_install() {
     local kept=$sqs_source/node_modules/.installed log=$root/build/sqs.log
+    local authorities=/etc/ssl/certs/ca-certificates.crt
 
     command -v node >/dev/null ||
         die "the SQS emulator needs Node.js 18: ./coco setup sqs"
@@ -19,6 +21,8 @@ sqs_install() {
         cmp -s "$sqs_source/package-lock.json" "$kept" && exit
         echo "Fetching the SQS emulator" >&2
         command -v npm >/dev/null || { echo "no npm" >"$log"; exit 1; }
+        [[ ! -r $authorities ]] ||
+            export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-$authorities}
         cd "$sqs_source" &&
             npm ci --no-audit --no-fund --ignore-scripts >"$log" 2>&1 &&
             cp package-lock.json "$kept"
