@@ -24,17 +24,6 @@ def connect(url):
     return pika.BlockingConnection(parameters)
 
 
-def exchange_exists(url, name):
-    connection = connect(url)
-    try:
-        connection.channel().exchange_declare(name, passive=True)
-        return True
-    except pika.exceptions.ChannelClosedByBroker:
-        return False
-    finally:
-        connection.close()
-
-
 class Bound:
     """A durable queue bound to the exchanges; a thread of its own puts what
     comes into `messages`, in order, and connects again when the broker was

@@ -20,12 +20,12 @@ from stack import Stack
 
 DOCUMENT = Document()
 
-# Every event of the contract, also those of services that are still to come:
-# an exchange that is there but not documented is found by these names.
-CONTRACT = ("IoT.Heartbeat", "Robots.StateChange",
-            "Robots.BusinessStateChange", "Robots.LidOpen", "Robots.LidClose",
-            "LidCycle.Complete", "ConnectivityRawStatusChanged",
-            "Deliveries.DeliveryEvent", "DispatchEngine.SupplyEvent")
+# Every exchange there is, also those of services that are still to come: what
+# is published there but not documented is heard.
+EXCHANGES = ("IoT.Heartbeat", "Robots.StateChange",
+             "Robots.BusinessStateChange", "Robots.LidOpen", "Robots.LidClose",
+             "LidCycle.Complete", "ConnectivityRawStatusChanged",
+             "Deliveries.DeliveryEvent", "DispatchEngine.SupplyEvent")
 
 
 class Overheard:
@@ -57,7 +57,7 @@ class Traffic:
         self.amqp, self.kafka = env["COCO_AMQP_URL"], env["COCO_KAFKA_BROKERS"]
         self.queued = []                # (server, address, {}, payload)
         self.ear = Overheard(self.system.mqtt_port)
-        self.bound = bus.Bound(self.amqp, DOCUMENT.addresses("rabbitmq"))
+        self.bound = bus.Bound(self.amqp, EXCHANGES)
         self.serials, self.sent = [], defaultdict(list)
 
     def close(self):
@@ -206,12 +206,8 @@ def test_every_documented_message_is_seen(captured):
     assert DOCUMENT.expected() - seen == set()
 
 
-def test_every_exchange_is_documented(traffic):
-    documented = set(DOCUMENT.addresses("rabbitmq"))
-    assert documented <= set(CONTRACT)
-    undocumented = [name for name in CONTRACT if name not in documented
-                    and bus.exchange_exists(traffic.amqp, name)]
-    assert undocumented == []
+def test_every_documented_exchange_is_heard():
+    assert set(DOCUMENT.addresses("rabbitmq")) <= set(EXCHANGES)
 
 
 def test_properties_of_a_message(traffic):
