@@ -1,0 +1,209 @@
+"""Services in processes of their own over RabbitMQ; the worker's stop with
+every source and engine on, whatever is away."""
+
+import json
+import os
+import subprocess
+import time
+import uuid
+
+import psycopg2
+import pytest
+import requests
+
+from stack import Stack, wait_for
+
+AWAY = {
+    "bus": {"engines": "rabbitmq,kafka", "timeout": "1m"},
+    "sqs": {"endpoint": "http://127.0.0.1:1",
+            "events_queue_url": "http://127.0.0.1:1/1/events",
+            "state_queue_url": "http://127.0.0.1:1/1/state",
+            "connectivity_queue_url": "http://127.0.0.1:1/1/connectivity"},
+    "kafka": {"brokers": "127.0.0.1:1", "feeds_fleet": "on"}}
+KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+@pytest.fixture(scope="module")
+def stack():
+    with Stack(only="postgres redis mqtt rabbitmq", bus="rabbitmq") as servers:
+        yield servers.up()
+
+
+def rows(stack, query, *arguments):
+    with psycopg2.connect(stack.postgres) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(query, arguments)
+            return cursor.fetchall() if cursor.description else None
+
+
+def publish(port, serial, *beats):
+    lines = "".join(json.dumps(dict({
+        "battery": {"percent": 50}, "location": {
+            "latitude": 1, "longitude": 2}}, **beat)) + "\n" for beat in beats)
+    subprocess.run(["mosquitto_pub", "-p", str(port), "-q", "1", "-l",
+                    "-t", "robot/%s/status" % serial], input=lines, text=True,
+                   check=True)
+
+
+def health(worker):
+    return requests.get(worker.url + "/healthz").json()
+
+
+def apart(stack, worker, block, services, **sections):
+    """A worker of these services on the stack."""
+    port = 6 + (stack.port if "state" in services else block)
+    return worker(stack.port, process={"services": services},
+                  http={"port": port}, bus={"engines": "rabbitmq"},
+                  rabbitmq={"port": stack.amqp_port}, **sections)
+
+
+def standing(stack, serial):
+    """(operation's state, fleet's state, fleet's battery)"""
+    found = rows(stack, "select o.operation_state, f.operational_state,"
+                 " f.battery_percent from coco.robot_operation o"
+                 " left join coco.fleet_robot f on f.serial = o.serial"
+                 " where o.serial = %s", serial)
+    return found[0] if found else None
+
+
+def test_apart(stack, worker, block):
+    """Each process does its part; one that was away catches up."""
+    first = apart(stack, worker, block, "state").start().await_connected()
+    second = apart(stack, worker, block, "operations,fleet").start()
+    wait_for(lambda: health(second)["bus"]["rabbitmq"]["connected"], 20,
+             "the consumer")
+    assert set(health(first)["lanes"]) == {"telemetry", "events", "webhooks"}
+    assert set(health(second)["lanes"]) == {"bus"}
+    assert "bus" not in health(first) and "inbox" not in health(second)
+
+    now = int(time.time() * 1000)
+    publish(stack.mqtt_port, "apart-1", {"ts": now, "state": "PARKED"},
+            {"ts": now + 1, "state": "ON_TRIP", "battery": {"percent": 49}})
+    wait_for(lambda: standing(stack, "apart-1") == ("ON_TRIP", "ON_TRIP", 49),
+             20, "both changes")
+
+    assert second.stop() == 0
+    publish(stack.mqtt_port, "apart-1", *(
+        {"ts": now + 2 + n, "state": ("PARKED", "ON_TRIP")[n % 2],
+         "battery": {"percent": 40 - n}} for n in range(9)))
+    first.await_metric("coco_messages_committed_total", 11)
+    wait_for(lambda: rows(
+        stack, "select count(*) from coco.outbox where serial = 'apart-1' and"
+        " name = 'Robots.StateChange' and relayed_at is not null") == [(11,)],
+        20, "a relayed outbox")
+    assert standing(stack, "apart-1") == ("ON_TRIP", "ON_TRIP", 49)
+
+    second.start()
+    wait_for(lambda: standing(stack, "apart-1") == ("PARKED", "PARKED", 32),
+             20, "the newest")
+    assert rows(stack, "select count(*) from coco.robot_state_history"
+                " where robot_serial = 'apart-1'") == [(11,)]
+    assert rows(stack, "select source, reason from coco.dead_letter") == []
+
+
+def test_letters_go_where_their_service_is(stack, worker, block):
+    first = apart(stack, worker, block, "state").start().await_connected()
+    now = int(time.time() * 1000)
+    publish(stack.mqtt_port, "letter-1", {"ts": now})
+    first.await_metric("coco_messages_committed_total", 1)
+
+    event, cause = str(uuid.uuid4()), str(uuid.uuid4())
+    envelope = {"id": event, "name": "Robots.StateChange", "ts": now + 10,
+                "serial": "letter-1",
+                "data": {"from": "OFF_DUTY", "to": "GROUNDED"}}
+    letters = (("rabbitmq", "operations", "Robots.StateChange", envelope),
+               ("mqtt", "decoder", "robot/letter-1/status", {
+                   "ts": now + 5, "battery": {"percent": 1},
+                   "location": {"latitude": 1, "longitude": 2}}))
+    for source, service, topic, payload in letters:
+        rows(stack, "insert into coco.dead_letter (id, source, service, topic,"
+             " reason, payload, received_at, replayed_at, cause_id, cause_ts)"
+             " values (gen_random_uuid(), %s, %s, %s, 'r', %s, now(), now(),"
+             " %s, now())", source, service, topic,
+             json.dumps(payload).encode(), cause)
+
+    def outcomes():
+        return dict(rows(stack, "select source, replay_outcome"
+                         " from coco.dead_letter"))
+
+    wait_for(lambda: outcomes()["mqtt"] == "APPLIED", 20, "state's letter")
+    assert outcomes()["rabbitmq"] is None
+
+    apart(stack, worker, block, "operations").start()
+    wait_for(lambda: outcomes()["rabbitmq"] == "APPLIED", 20, "the other")
+    assert standing(stack, "letter-1")[0] == "GROUNDED"
+
+
+def test_stop_with_everything_away(worker, block):
+    one = worker(block, **AWAY).start(KEYS)
+    body = health(one)
+    assert set(body["lanes"]) == {"telemetry", "events", "webhooks", "bus"}
+    assert set(body["sqs"]) == {"events", "state", "connectivity"}
+    assert body["bus"]["kafka"]["alive"] and body["relay"] == {"pending": 0}
+    begun = time.monotonic()
+    assert one.stop() == 0
+    assert time.monotonic() - begun < 6
+
+
+def test_stop_while_the_bus_is_away(stack, worker):
+    """What is committed and not published is not forgotten."""
+    one = worker(stack.port, **AWAY).start(KEYS).await_connected()
+    now = int(time.time() * 1000)
+    publish(stack.mqtt_port, "mute-1", *({"ts": now + n} for n in range(20)))
+    wait_for(lambda: rows(
+        stack, "select count(*) from coco.state_history"
+        " where serial = 'mute-1'") == [(20,)], 20, "the commit")
+    begun = time.monotonic()
+    assert one.stop() == 0
+    assert time.monotonic() - begun < 6
+    assert os.path.getsize(one.folder + "/journal/telemetry/offset") == 0
+    assert len(one.journal()) == 20
+
+
+@pytest.mark.parametrize("bus, kept", [(AWAY["bus"], ["mine"]), ({}, [])])
+def test_what_the_janitor_keeps(stack, worker, bus, kept):
+    """No event that a bus has not confirmed, no webhook that is not done."""
+    rows(stack, "delete from coco.outbox")
+    for name, relayed in (("mine", None), ("gone", "2020-01-01")):
+        rows(stack, "insert into coco.outbox (id, name, serial, payload,"
+             " created_at, relayed_at) values (gen_random_uuid(), %s, 'old-1',"
+             " '{}', now() - interval '25 hours', %s)", name, relayed)
+    for event, days in (("old", 31), ("new", 29)):
+        rows(stack, "insert into coco.webhook_inbox (id, provider, event_id,"
+             " payload, received_at, done_at) values (gen_random_uuid(),"
+             " 'other', %s, '{}', now(), now() - make_interval(days => %s))",
+             event, days)
+    rows(stack, "insert into coco.webhook_inbox (id, provider, event_id,"
+         " payload, received_at) values (gen_random_uuid(), 'other',"
+         " 'pending', '{}', now() - interval '90 days')")
+    worker(stack.port, bus=bus).start()
+    wait_for(lambda: rows(stack, "select event_id from coco.webhook_inbox"
+                          " order by 1") == [("new",), ("pending",)], 20,
+             "the janitor")
+    assert [name for name, in rows(
+        stack, "select name from coco.outbox")] == kept
+    rows(stack, "delete from coco.webhook_inbox")
+
+
+@pytest.mark.parametrize("seed", (1, 2, 3))
+def test_scrambled(stack, worker, seed):
+    """The services over the loop engine, and a stop in the midst of it."""
+    one = worker(stack.port, bus={"scramble": "on", "scramble_seed": seed})
+    one.start().await_connected()
+    serial, now = "mixed-%d" % seed, int(time.time() * 1000)
+    publish(stack.mqtt_port, serial, *(
+        {"ts": now + n, "state": ("PARKED", "ON_TRIP")[n % 2],
+         "battery": {"percent": 100 - n}} for n in range(50)))
+    wait_for(lambda: rows(stack, "select count(*) from coco.state_history"
+                          " where serial = %s", serial) == [(50,)], 20,
+             "the heartbeats")
+    assert one.stop() == 0
+    one.start()
+    wait_for(lambda: standing(stack, serial) == ("ON_TRIP", "ON_TRIP", 51),
+             20, "what direct mode would have left")
+    wait_for(lambda: rows(
+        stack, "select count(*) from coco.outbox"
+        " where serial = %s and relayed_at is null", serial) == [(0,)], 20,
+        "a relayed outbox")
+    assert rows(stack, "select count(*) from coco.robot_state_history"
+                " where robot_serial = %s", serial) == [(50,)]
