@@ -29,18 +29,17 @@ class Filling:
     def __init__(self, ground, tag):
         self.system, self.queues = ground.system, ground.system.queues
         self.fleet = Unordered("%s %s" % (SEED, tag), tag)
-        self.sent = []          # keys whose message the queue has taken
+        self.keys = []          # of all, in the order of their sending
+        self.sent = []          # those whose message the queue has taken
 
     def send(self, beats):
-        keys = []
-
         def bodies():
             for (serial, ts), _, payload in beats:
-                keys.append((serial, ts))
+                self.keys.append((serial, ts))
                 yield '{"serial":"%s",%s' % (serial, payload[1:].decode())
 
         for _ in self.queues.send_all(self.queues.state, bodies()):
-            self.sent.append(keys[len(self.sent)])
+            self.sent.append(self.keys[len(self.sent)])
 
     def fill(self):
         self.send(self.fleet.first())
