@@ -14,24 +14,22 @@ const port = Number(process.argv[2]);
 const file = process.argv[3];
 
 
-async function createQueue(app, name) {
-    const answer = await app.inject({
+async function createQueue(name) {
+    const answer = await fetch(`http://${host}:${port}/`, {
         method: 'POST',
-        url: '/',
         headers: {
-            host: `${host}:${port}`,
             'content-type': 'application/x-amz-json-1.0',
             'x-amz-target': 'AmazonSQS.CreateQueue',
         },
-        payload: JSON.stringify({
+        body: JSON.stringify({
             QueueName: `coco-${name}`,
             Attributes: { VisibilityTimeout: '30' },
         }),
     });
 
-    if (answer.statusCode !== 200)
-        throw new Error(`queue coco-${name}: ${answer.body}`);
-    return JSON.parse(answer.body).QueueUrl;
+    if (!answer.ok)
+        throw new Error(`queue coco-${name}: ${await answer.text()}`);
+    return (await answer.json()).QueueUrl;
 }
 
 
@@ -43,11 +41,11 @@ if (!Number.isInteger(port) || !file) {
 const app = buildApp({ logger: false });
 process.on('SIGTERM', () => process.exit(0));
 
-let lines = '';
-await app.ready();
-for (const name of QUEUES)
-    lines += `${name} ${await createQueue(app, name)}\n`;
 await app.listen({ host, port });
+
+let lines = '';
+for (const name of QUEUES)
+    lines += `${name} ${await createQueue(name)}\n`;
 
 /* a reader sees all of the lines or none */
 writeFileSync(`${file}.new`, lines);
