@@ -108,7 +108,7 @@ typedef struct {
 /* What a robot's teleoperation is after the webhooks of the batch. */
 typedef struct {
     coco_str_t                  serial;
-    const coco_connectivity_t  *newest[COCO_UNITS];  /* of the batch, or NULL */
+    const coco_connectivity_t  *newest[COCO_UNITS];  /* here, or NULL */
     coco_str_t                  driveu;       /* JSON; absent until read */
     bool                        controllable;
 } coco_link_t;

@@ -74,10 +74,10 @@ coco_writer_create(const coco_lane_options_t *options, coco_stop_t *stop)
         w->bus = coco_bus_create(options->bus, stop);
     }
 
-    if ((options->bus != NULL && w->bus == NULL)
-        || coco_writer_lists(w) != COCO_OK || w->items == NULL || w->seen == NULL
+    if (coco_writer_lists(w) != COCO_OK || w->items == NULL || w->seen == NULL
         || w->groups == NULL || w->changes == NULL || w->links == NULL
-        || w->pg == NULL || w->redis == NULL)
+        || w->pg == NULL || w->redis == NULL
+        || (options->bus != NULL && w->bus == NULL))
     {
         coco_writer_destroy(w);
         return NULL;

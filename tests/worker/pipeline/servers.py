@@ -95,16 +95,21 @@ class Servers:
             self.redis_start()
         self.redis_pause(False)
 
-    def redis_start(self):
+    def redis_start(self, before=None):
+        """before(client) is called while nobody else can find it yet."""
+        hidden = self.redis_socket + ".new"
         self.redis_process = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", self.redis_socket,
+            ["redis-server", "--port", "0", "--unixsocket", hidden,
              "--save", "", "--dir", self.folder],
             stdout=subprocess.DEVNULL)
-        until(self.redis_answers)
+        until(lambda: self.redis_answers(hidden))
+        if before:
+            before(self.redis(hidden))
+        os.rename(hidden, self.redis_socket)
 
-    def redis_answers(self):
+    def redis_answers(self, path):
         try:
-            return self.redis().ping()
+            return self.redis(path).ping()
         except redis.exceptions.ConnectionError:
             return False
 
@@ -116,8 +121,8 @@ class Servers:
         self.redis_process.send_signal(
             signal.SIGSTOP if pause else signal.SIGCONT)
 
-    def redis(self):
-        return redis.Redis(unix_socket_path=self.redis_socket,
+    def redis(self, path=None):
+        return redis.Redis(unix_socket_path=path or self.redis_socket,
                            decode_responses=True)
 
     def query(self, sql, *args):

@@ -608,6 +608,13 @@ def test_stop_gives_up_what_postgres_keeps_waiting(servers, lane):
 def test_redis_down_holds_nothing_and_returns(servers, lane):
     lane.push("r-1", heartbeat(now(), "PARKED"))
     lane.done()
+    feeds = []
+
+    def listen(client):
+        feeds.append(client.pubsub(ignore_subscribe_messages=True))
+        feeds[0].subscribe("coco.invalidate")
+        feeds[0].get_message(timeout=1)
+
     servers.redis_kill()
     try:
         for i in range(20):
@@ -616,11 +623,9 @@ def test_redis_down_holds_nothing_and_returns(servers, lane):
         assert robot_state(servers, "r-1")[1] == "ON_TRIP"
         assert lane.metrics()["coco_redis_errors_total"] > 0
     finally:
-        servers.redis_start()
+        servers.redis_start(listen)
 
-    feed = servers.redis().pubsub(ignore_subscribe_messages=True)
-    feed.subscribe("coco.invalidate")
-    feed.get_message(timeout=1)
+    feed = feeds[0]
 
     def back():
         lane.push("r-1", heartbeat(now(), "PARKED"))
