@@ -82,7 +82,7 @@ our $Id = qr/\{"id":"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{1
 plan 'no_plan';
 run_tests();
 
-sql('drop function coco.s150 cascade');
+sql('set client_min_messages = warning; drop function coco.s150 cascade');
 
 sub stored {
     return sql("select count(*) from coco.webhook_inbox"
