@@ -1,5 +1,6 @@
 """./coco stack with buses: they answer, outlive a kill, and leave nothing."""
 
+import configparser
 import json
 import os
 import subprocess
@@ -131,6 +132,35 @@ def test_an_unknown_bus_is_refused():
     with Stack(bus="pigeons") as stack, pytest.raises(StackError) as error:
         stack.up()
     assert "rabbitmq, kafka or both" in str(error.value)
+
+
+def told(stack):
+    """What the worker reads: its file, and AWS's part of its environment."""
+    conf = configparser.ConfigParser(strict=False, interpolation=None)
+    conf.read(os.path.join(stack.folder, "coco-worker.conf"))
+    with open("/proc/%d/environ" % stack.pid("worker")) as file:
+        environment = dict(pair.split("=", 1)
+                           for pair in file.read().split("\0") if pair)
+    return {name: dict(conf[name]) for name in ("sqs", "bus", "process")}, \
+        (environment["AWS_ACCESS_KEY_ID"],
+         environment["AWS_SECRET_ACCESS_KEY"])
+
+
+def test_the_worker_is_told_and_a_restart_remembers():
+    aws = "http://127.0.0.1:9/aws"
+    with Stack(only="postgres redis mqtt sqs rabbitmq worker",
+               bus="rabbitmq", services="state", aws=aws) as stack:
+        stack.up()
+        conf, keys = told(stack)
+        urls = stack.queue_urls
+        assert conf["sqs"] == {"endpoint": aws, **{
+            name + "_queue_url": urls[name] for name in urls}}
+        assert conf["bus"] == {"engines": "rabbitmq"}
+        assert conf["process"] == {"services": "state"}
+        assert keys == stack.aws_keys
+
+        Stack(folder=stack.folder, port=stack.port).restart("worker")
+        assert told(stack) == (conf, keys)
 
 
 def test_two_side_by_side_and_down_leaves_no_process(buses):
