@@ -1,0 +1,232 @@
+"""The driver of the bus, and what a test asks the brokers behind its back."""
+
+import json
+import os
+import shlex
+import subprocess
+import threading
+import time
+
+import pika
+import psycopg2
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__)))))
+BUILD = os.environ.get("COCO_BUILD", os.path.join(ROOT, "build"))
+DRIVER = os.path.join(BUILD, "tests", "bus_driver")
+PKGS = ["libpq", "libcrypto", "inih", "librabbitmq", "rdkafka"]
+
+
+def until(what, seconds=20):
+    """Waits for what() to be true; fails with its name."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        assert time.monotonic() < end, "in vain: %s" % what
+        time.sleep(0.02)
+
+
+def build():
+    """The driver, from the libraries that make builds."""
+    subprocess.run(["make", "-s", "-C", ROOT, "BUILD=" + BUILD,
+                    BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"],
+                   check=True)
+    flags = [shlex.split(subprocess.run(
+        ["pkg-config", what] + PKGS, check=True, text=True,
+        stdout=subprocess.PIPE).stdout) for what in ("--cflags", "--libs")]
+    os.makedirs(os.path.dirname(DRIVER), exist_ok=True)
+    subprocess.run(
+        [os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall",
+         "-Wextra", "-Werror", "-Wno-unused-parameter", "-D_GNU_SOURCE",
+         "-pthread"] + os.environ.get("SAN", "").split() +
+        ["-I" + ROOT + "/src/core", "-I" + ROOT + "/workers"] + flags[0] +
+        ["-o", DRIVER, os.path.join(os.path.dirname(__file__), "driver.c"),
+         BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"] + flags[1] +
+        ["-lm"], check=True)
+
+
+class Brokers:
+    QUEUES = ("coco.operations", "coco.fleet", "coco.dead")
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.groups = 0
+        self.down = False
+
+    def channel(self):
+        return pika.BlockingConnection(
+            pika.URLParameters(self.stack.amqp_url)).channel()
+
+    def clean(self):
+        self.groups += 1
+        if self.down:
+            self.restart()
+        channel = self.channel()
+        for queue in self.QUEUES:
+            channel.queue_delete(queue)
+        channel.connection.close()
+        self.query("truncate coco.outbox")
+
+    def kill(self):
+        self.down = True
+        self.stack.kill("rabbitmq")
+
+    def restart(self):
+        self.stack.restart("rabbitmq")
+        self.down = False
+
+    def query(self, sql, *args):
+        with psycopg2.connect(self.stack.postgres) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, args)
+                return cursor.fetchall() if cursor.description else None
+
+    def put(self, count, robots=5, size=0, first=0):
+        """Rows of the outbox, each the event of its number."""
+        self.query(
+            "insert into coco.outbox (id, name, serial, payload)"
+            " select gen_random_uuid(), 'Robots.StateChange', 'r-' || n %% %s,"
+            "  jsonb_build_object('data', jsonb_build_object('number', n,"
+            "                     'fill', repeat('x', %s)))"
+            " from generate_series(%s, %s) n order by n",
+            robots, size, first, first + count - 1)
+
+    def unrelayed(self):
+        return self.query("select count(*) from coco.outbox"
+                          " where relayed_at is null")[0][0]
+
+    def depth(self, queue):
+        """What waits in the queue; None: there is no such queue."""
+        channel = self.channel()
+        try:
+            return channel.queue_declare(
+                queue, passive=True).method.message_count
+        except pika.exceptions.ChannelClosedByBroker:
+            return None
+        finally:
+            if channel.connection.is_open:
+                channel.connection.close()
+
+    def take(self, queue, count, seconds=20):
+        """(properties, envelope) of `count` messages, in their order."""
+        channel = self.channel()
+        found = []
+        for method, properties, body in channel.consume(
+                queue, auto_ack=False, inactivity_timeout=seconds):
+            assert method is not None, "%d of %d came" % (len(found), count)
+            found.append((properties, json.loads(body)))
+            if len(found) == count:
+                channel.basic_ack(method.delivery_tag, multiple=True)
+                break
+        channel.connection.close()
+        return found
+
+    def exactly(self, queue, count):
+        """The numbers of all that is in the queue: `count` of them."""
+        numbers = [e["data"]["number"] for _, e in self.take(queue, count)]
+        assert self.depth(queue) == 0
+        return numbers
+
+
+class Driver:
+    def __init__(self, brokers, services, options):
+        environment = dict(
+            os.environ,
+            COCO_WORKER_PROCESS_SERVICES=services,
+            COCO_WORKER_BUS_ENGINES=options.pop("engines", "rabbitmq"),
+            COCO_WORKER_RABBITMQ_PORT=str(options.pop(
+                "port", brokers.stack.amqp_port)),
+            COCO_WORKER_KAFKA_BROKERS=options.pop(
+                "brokers", brokers.stack.kafka_brokers),
+            COCO_WORKER_KAFKA_GROUP="group-%d" % brokers.groups,
+            COCO_WORKER_KAFKA_PROPERTIES="session.timeout.ms=1000,"
+            "heartbeat.interval.ms=200",
+            COCO_WORKER_POSTGRES_CONNINFO=brokers.stack.postgres)
+        environment.update(("COCO_WORKER_" + name.upper(), str(value))
+                           for name, value in options.items())
+        self.process = subprocess.Popen(
+            [DRIVER], env=environment, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.lines, self.errors = [], []
+        self.threads = [
+            threading.Thread(target=self.read, args=pair, daemon=True)
+            for pair in ((self.process.stdout, self.lines),
+                         (self.process.stderr, self.errors))]
+        for thread in self.threads:
+            thread.start()
+
+    @staticmethod
+    def read(stream, lines):
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, line, answer, seconds=30):
+        """The rest of the first line since that starts with `answer`."""
+        begin = len(self.lines)
+        self.say(line)
+        return until(lambda: [found[len(answer):].strip() or True
+                              for found in self.lines[begin:]
+                              if found.startswith(answer)], seconds)[0]
+
+    def send(self, name, first, count, robots=5):
+        self.say("send %s %d %d %d 0" % (name, first, count, robots))
+
+    def sent(self, name, first, count, robots=5):
+        """One coco_bus_send(): (how many were confirmed, the error)."""
+        said = self.ask("send %s %d %d %d 1" % (name, first, count, robots),
+                        "sent")
+        number, _, error = said.partition(" ")
+        return int(number), error
+
+    def got(self):
+        """[(topic, serial, cause ts or None, number)] in their order."""
+        found = []
+        for line in list(self.lines):
+            if line.startswith("got "):
+                _, _, _, topic, serial, cause, payload = line.split(" ", 6)
+                found.append((topic, serial,
+                              None if cause == "-1" else int(cause),
+                              json.loads(payload)["data"]["number"]))
+        return found
+
+    def numbers(self):
+        return [number for _, _, _, number in self.got()]
+
+    def in_flight(self):
+        return int(self.ask("status", "status").split()[2])
+
+    def connected(self):
+        return self.ask("status", "status").split()[1] == "1"
+
+    def metric(self, name):
+        begin = len(self.lines)
+        self.say("metrics")
+        until(lambda: "." in self.lines[begin:])
+        return sum(int(line.split()[-1]) for line in self.lines[begin:]
+                   if line.startswith(name + "{"))
+
+    def logged(self, text):
+        return sum(text in line for line in list(self.errors))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """Milliseconds that the stop took."""
+        ms = int(self.ask("stop", "stopped"))
+        assert self.process.wait(20) == 0, self.errors
+        return ms
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for thread in self.threads:
+            thread.join()

@@ -1,0 +1,122 @@
+"""Kafka, as librdkafka's mock cluster plays it."""
+
+import json
+import subprocess
+
+from busdriver import until
+
+CHANGE = "Robots.StateChange"
+RAW = "robot_platform_robot_updates_v1"
+
+
+def consumed(bus, topic, key):
+    """[(headers, timestamp, payload)] of the key, in their order."""
+    said = subprocess.run(
+        ["kcat", "-b", bus.stack.kafka_brokers, "-C", "-e", "-q", "-t", topic,
+         "-f", "%k\t%h\t%T\t%s\n"], check=True, text=True,
+        stdout=subprocess.PIPE, timeout=30).stdout
+    rows = (line.split("\t", 3) for line in said.splitlines())
+    return [(h, int(ts), json.loads(payload))
+            for k, h, ts, payload in rows if k == key]
+
+
+def test_published_by_key_with_the_cause(bus, drive):
+    driver = drive(engines="kafka")
+    assert driver.sent(CHANGE, 1000, 500) == (500, "")
+    assert driver.sent("raw", 2000, 10) == (10, "")
+
+    # Nothing else in the session uses these numbers.
+    found = [row for row in consumed(bus, CHANGE, "r-0")
+             if 1000 <= row[2]["data"]["number"] < 1500]
+    assert [p["data"]["number"] for _, _, p in found] == list(
+        range(1000, 1500, 5))
+    headers, ts, payload = found[0]
+    assert ts == 1700000001000
+    assert headers == "coco-cause-ts=1700000001000,coco-cause-id=" + \
+        payload["id"]
+
+    found = consumed(bus, RAW, "r-0")
+    assert [(h, p["data"]["number"]) for h, _, p in found
+            if p["data"]["number"] >= 2000] == [("", 2000), ("", 2005)]
+    assert driver.stop() < 1500
+
+
+def test_nobody_there(bus, drive):
+    driver = drive(engines="kafka", brokers="127.0.0.1:1", bus_timeout="500ms")
+    sent, error = driver.sent(CHANGE, 0, 10)
+    assert sent == 0
+    assert "127.0.0.1:1" in error
+    assert driver.stop() < 1500
+
+
+def test_an_unknown_property_is_named(bus, drive):
+    driver = drive(engines="kafka")
+    assert driver.sent(CHANGE, 0, 1)[0] == 1
+    other = drive(engines="kafka", kafka_properties="no.such=1")
+    sent, error = other.sent(CHANGE, 0, 1)
+    assert sent == 0
+    assert "no.such" in error
+
+
+def fresh(driver, first):
+    return [n for n in driver.numbers() if n >= first]
+
+
+def test_offsets_after_a_stop_and_after_a_kill(bus, drive):
+    publisher = drive(engines="kafka")
+    publisher.sent(CHANGE, 10000, 100, robots=7)
+    one = drive("operations", engines="kafka")
+    one.ask("consume kafka", "consuming")
+    until(lambda: len(fresh(one, 10000)) == 100)
+    until(lambda: one.in_flight() == 0)
+    one.stop()
+
+    two = drive("operations", engines="kafka")
+    two.say("hold")
+    two.ask("consume kafka", "consuming")
+    publisher.sent(CHANGE, 10100, 100, robots=7)
+    until(lambda: len(fresh(two, 10000)) >= 100)
+    assert sorted(fresh(two, 0)) == list(range(10100, 10200))
+    two.kill()
+
+    three = drive("operations", engines="kafka")
+    three.ask("consume kafka", "consuming")
+    until(lambda: len(fresh(three, 10000)) >= 100, 40)
+    until(lambda: three.in_flight() == 0)
+    assert sorted(fresh(three, 0)) == list(range(10100, 10200))
+    three.stop()
+
+
+def test_committed_up_to_the_first_that_is_not_done(bus, drive):
+    one = drive("operations", engines="kafka")
+    one.ask("consume kafka", "consuming")
+    until(one.connected)
+    publisher = drive(engines="kafka")
+    publisher.sent(CHANGE, 20000, 1, robots=1)
+    until(lambda: 20000 in one.numbers())
+    one.say("hold")
+    publisher.sent(CHANGE, 20001, 50, robots=1)
+    until(lambda: len(fresh(one, 20001)) == 50)
+    one.say("done 49")                         # all but the oldest
+    assert one.in_flight() == 50
+    assert one.stop() < 2000                   # commits what it may
+
+    two = drive("operations", engines="kafka")
+    two.ask("consume kafka", "consuming")
+    until(lambda: len(fresh(two, 20001)) == 50, 40)
+    assert fresh(two, 20000) == list(range(20001, 20051))
+
+
+def test_events_come_by_rabbitmq_where_both_are_configured(drive):
+    assert drive("operations", engines="rabbitmq,kafka").ask(
+        "consume kafka", "nothing")
+
+
+def test_fleet_fed_by_the_raw_topic(bus, drive):
+    driver = drive("all", engines="rabbitmq,kafka", kafka_feeds_fleet="on")
+    driver.ask("consume kafka", "consuming")
+    until(driver.connected)
+    assert driver.sent("raw", 30000, 10)[0] == 10
+    until(lambda: len(fresh(driver, 30000)) == 10)
+    assert {topic for topic, _, _, n in driver.got() if n >= 30000} == {RAW}
+    assert any(line.startswith("got kafka 4 ") for line in driver.lines)
