@@ -18,7 +18,7 @@
 
 #define COCO_AWS_RELAXED_MS   30000     /* between tries while not urgent */
 #define COCO_AWS_SHORT_MS     60000     /* at most, when they live that short */
-#define COCO_AWS_REFUSED_MIN  1000      /* ms between refusals heeded, doubled */
+#define COCO_AWS_REFUSED_MIN  1000      /* between refusals heeded, doubled */
 #define COCO_AWS_REFUSED_MAX  60000
 #define COCO_AWS_LOG_MS       60000     /* between lines about one failure */
 

@@ -14,7 +14,7 @@
 #define COCO_INBOX_BUCKETS     4096     /* a power of two, above it */
 #define COCO_INBOX_ROOM_MS     10       /* until a full lane is asked again */
 #define COCO_INBOX_TICK_MS     200
-#define COCO_INBOX_RELEASE_MS  5000
+#define COCO_INBOX_RELEASE_MS  3000
 #define COCO_INBOX_STUCK_MS    120000   /* above what a round may take */
 
 typedef enum {

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 
 #include "aws_request.h"
-#include "log.h"
 #include "sqs.h"
 #include "sqs_intake.h"
+#include "sqs_trouble.h"
 
 #define COCO_SQS_REPLY_MAX     (24 * 1024 * 1024)  /* ten of 1 MiB, escaped */
 #define COCO_SQS_HELD_MAX      (16 * 1024 * 1024)  /* bytes, then no receive */
@@ -25,11 +25,8 @@
                                           after a poll that was no long one */
 #define COCO_SQS_ALIVE         10000
 #define COCO_SQS_CLOSE         2000
-#define COCO_SQS_LOG           10000   /* between lines of one cause */
 #define COCO_SQS_INVISIBLE     (12 * 3600 * 1000LL - 60000)   /* SQS's limit,
                                                              with a margin */
-
-#define COCO_SQS_CAUSES        8
 
 
 typedef enum {
@@ -55,11 +52,6 @@ typedef struct {
     int64_t         not_before;         /* monotonic ms */
     int64_t         failed_at;          /* older calls say nothing new */
 } coco_sqs_channel_t;
-
-typedef struct {
-    char     code[64];
-    int64_t  at;                        /* monotonic ms */
-} coco_sqs_cause_t;
 
 struct coco_source_sqs_s {
     coco_source_sqs_options_t  options;
@@ -90,7 +82,7 @@ struct coco_source_sqs_s {
                                                    that are still to come */
     int64_t                    gather_until;    /* 0: nothing gathers */
     int64_t                    close_at;        /* 0: not closing */
-    coco_sqs_cause_t           causes[COCO_SQS_CAUSES];
+    coco_sqs_trouble_t         trouble;
 };
 
 
@@ -118,18 +110,17 @@ static bool coco_sqs_perform(coco_source_sqs_t *s);
 static void coco_sqs_call_end(coco_source_sqs_t *s, coco_sqs_call_t *call,
     CURLcode result);
 static int coco_sqs_received(coco_source_sqs_t *s, coco_sqs_call_t *call,
-    coco_error_t *err);
+    coco_str_t text, coco_error_t *err);
 static int coco_sqs_removed(coco_source_sqs_t *s, coco_sqs_call_t *call,
-    coco_error_t *err);
+    coco_str_t text, coco_error_t *err);
 static int coco_sqs_extended(coco_source_sqs_t *s, coco_sqs_call_t *call,
-    coco_error_t *err);
+    coco_str_t text, coco_error_t *err);
 static void coco_sqs_again(coco_source_sqs_t *s, coco_sqs_call_t *call,
     size_t i, int64_t now);
 static void coco_sqs_failed(coco_source_sqs_t *s, coco_sqs_call_t *call,
-    long status, int64_t now);
+    long status, coco_str_t text, int64_t now);
 static void coco_sqs_back_off(coco_source_sqs_t *s, coco_sqs_call_t *call,
     int64_t now);
-static bool coco_sqs_loggable(coco_source_sqs_t *s, coco_str_t code);
 static void coco_sqs_log(coco_source_sqs_t *s, coco_sqs_role_e role,
     coco_str_t code, coco_str_t detail, const char *remedy);
 static int64_t coco_sqs_until(coco_source_sqs_t *s, int64_t now);
@@ -143,7 +134,7 @@ static const coco_str_t  coco_sqs_targets[COCO_SQS_ROLES] = {
 };
 
 static int (*const coco_sqs_answers[COCO_SQS_ROLES])(coco_source_sqs_t *s,
-    coco_sqs_call_t *call, coco_error_t *err) = {
+    coco_sqs_call_t *call, coco_str_t text, coco_error_t *err) = {
     coco_sqs_received, coco_sqs_removed, coco_sqs_extended
 };
 
@@ -665,6 +656,7 @@ coco_sqs_call_end(coco_source_sqs_t *s, coco_sqs_call_t *call,
 {
     long          status;
     int64_t       now;
+    coco_str_t    text;
     coco_error_t  err;
 
     status = coco_aws_request_end(&call->http, s->multi, result);
@@ -672,8 +664,12 @@ coco_sqs_call_end(coco_source_sqs_t *s, coco_sqs_call_t *call,
     call->busy = false;
     s->busy[call->role]--;
 
+    /* never NULL: an empty answer is no JSON */
+    text.data = call->http.reply.len > 0 ? call->http.reply.data : "";
+    text.len = call->http.reply.len;
+
     if (status == 200
-        && coco_sqs_answers[call->role](s, call, &err) == COCO_OK)
+        && coco_sqs_answers[call->role](s, call, text, &err) == COCO_OK)
     {
         return;
     }
@@ -700,27 +696,20 @@ coco_sqs_call_end(coco_source_sqs_t *s, coco_sqs_call_t *call,
         return;
     }
 
-    coco_sqs_failed(s, call, status, now);
+    coco_sqs_failed(s, call, status, text, now);
 }
 
 
 static int
 coco_sqs_received(coco_source_sqs_t *s, coco_sqs_call_t *call,
-    coco_error_t *err)
+    coco_str_t text, coco_error_t *err)
 {
     size_t                count = 0;
     int64_t               now;
     const char           *why;
-    coco_str_t            text;
     coco_sqs_messages_t   messages;
     coco_sqs_received_t   received;
     coco_sqs_channel_t   *channel;
-
-    text = (coco_str_t) { call->http.reply.data, call->http.reply.len };
-
-    if (text.len == 0) {
-        return coco_error_set(err, "", "an answer without a body");
-    }
 
     if (coco_sqs_messages_read(&messages, text, err) != COCO_OK) {
         return COCO_ERROR;
@@ -756,18 +745,12 @@ coco_sqs_received(coco_source_sqs_t *s, coco_sqs_call_t *call,
 
 static int
 coco_sqs_removed(coco_source_sqs_t *s, coco_sqs_call_t *call,
-    coco_error_t *err)
+    coco_str_t text, coco_error_t *err)
 {
     size_t              deleted = 0, again = 0;
     int64_t             now;
-    coco_str_t          text, code;
+    coco_str_t          code;
     coco_sqs_outcome_e  outcome[COCO_SQS_BATCH];
-
-    text = (coco_str_t) { call->http.reply.data, call->http.reply.len };
-
-    if (text.len == 0) {
-        return coco_error_set(err, "", "an answer without a body");
-    }
 
     if (coco_sqs_batch_read(outcome, &code, text, err) != COCO_OK) {
         return COCO_ERROR;
@@ -810,18 +793,12 @@ coco_sqs_removed(coco_source_sqs_t *s, coco_sqs_call_t *call,
 
 static int
 coco_sqs_extended(coco_source_sqs_t *s, coco_sqs_call_t *call,
-    coco_error_t *err)
+    coco_str_t text, coco_error_t *err)
 {
     size_t              extended = 0, again = 0;
     int64_t             now;
-    coco_str_t          text, code;
+    coco_str_t          code;
     coco_sqs_outcome_e  outcome[COCO_SQS_BATCH];
-
-    text = (coco_str_t) { call->http.reply.data, call->http.reply.len };
-
-    if (text.len == 0) {
-        return coco_error_set(err, "", "an answer without a body");
-    }
 
     if (coco_sqs_batch_read(outcome, &code, text, err) != COCO_OK) {
         return COCO_ERROR;
@@ -887,7 +864,7 @@ coco_sqs_again(coco_source_sqs_t *s, coco_sqs_call_t *call, size_t i,
 
 static void
 coco_sqs_failed(coco_source_sqs_t *s, coco_sqs_call_t *call, long status,
-    int64_t now)
+    coco_str_t text, int64_t now)
 {
     coco_str_t        detail;
     coco_sqs_error_t  error;
@@ -903,9 +880,7 @@ coco_sqs_failed(coco_source_sqs_t *s, coco_sqs_call_t *call, long status,
         return;
     }
 
-    coco_sqs_error_read(&error, status,
-                        (coco_str_t) { call->http.reply.data,
-                                       call->http.reply.len });
+    coco_sqs_error_read(&error, status, text);
 
     if (error.fault == COCO_SQS_FAULT_KEYS) {
         coco_aws_keys_refused(s->options.credentials, call->http.version);
@@ -930,64 +905,12 @@ coco_sqs_back_off(coco_source_sqs_t *s, coco_sqs_call_t *call, int64_t now)
 }
 
 
-/* One line for each cause and COCO_SQS_LOG ms. */
-static bool
-coco_sqs_loggable(coco_source_sqs_t *s, coco_str_t code)
-{
-    int64_t            now;
-    coco_sqs_cause_t  *cause, *oldest;
-
-    now = coco_sqs_now();
-    oldest = &s->causes[0];
-
-    if (code.len >= sizeof(cause->code)) {
-        code.len = sizeof(cause->code) - 1;
-    }
-
-    for (size_t i = 0; i < COCO_SQS_CAUSES; i++) {
-        cause = &s->causes[i];
-
-        if (cause->at != 0 && strlen(cause->code) == code.len
-            && memcmp(cause->code, code.data, code.len) == 0)
-        {
-            if (now - cause->at < COCO_SQS_LOG) {
-                return false;
-            }
-            oldest = cause;
-            break;
-        }
-
-        if (cause->at < oldest->at) {
-            oldest = cause;
-        }
-    }
-
-    memcpy(oldest->code, code.data, code.len);
-    oldest->code[code.len] = '\0';
-    oldest->at = now;
-
-    return true;
-}
-
-
 static void
 coco_sqs_log(coco_source_sqs_t *s, coco_sqs_role_e role, coco_str_t code,
     coco_str_t detail, const char *remedy)
 {
-    if (code.data == NULL) {
-        code = coco_string("none");
-    }
-
-    if (!coco_sqs_loggable(s, code)) {
-        return;
-    }
-
-    coco_log(COCO_LOG_WARN, "sqs_failed", "queue", "%s", s->url.data,
-             "action", "%s", coco_sqs_targets[role].data,
-             "code", "%.*s", (int) code.len, code.data,
-             "detail", "%.*s", (int) detail.len,
-             detail.data != NULL ? detail.data : "",
-             "remedy", "%s", remedy, NULL);
+    coco_sqs_trouble_log(&s->trouble, coco_sqs_now(), s->url,
+                         coco_sqs_targets[role], code, detail, remedy);
 }
 
 
