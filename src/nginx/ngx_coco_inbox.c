@@ -123,27 +123,16 @@ ngx_coco_inbox_init_process(ngx_coco_inbox_t *inbox, ngx_coco_pg_t *pg,
 void
 ngx_coco_inbox_exit_process(ngx_coco_inbox_t *inbox)
 {
-    ngx_uint_t       i;
-    ngx_queue_t     *q, *lines[NGX_COCO_INBOX_FLIGHTS + 1];
-    ngx_coco_op_t   *op;
+    ngx_uint_t  i;
 
     if (inbox->pool == NULL) {
         return;
     }
 
-    lines[NGX_COCO_INBOX_FLIGHTS] = &inbox->waiting;
+    ngx_coco_ops_drop(&inbox->waiting);
 
     for (i = 0; i < NGX_COCO_INBOX_FLIGHTS; i++) {
-        lines[i] = &inbox->flights[i].line;
-    }
-
-    for (i = 0; i <= NGX_COCO_INBOX_FLIGHTS; i++) {
-        while (!ngx_queue_empty(lines[i])) {
-            q = ngx_queue_head(lines[i]);
-            op = ngx_queue_data(q, ngx_coco_op_t, link);
-            op->sent = 0;
-            ngx_coco_op_orphan(op);
-        }
+        ngx_coco_ops_drop(&inbox->flights[i].line);
     }
 
     if (inbox->posted.posted) {

@@ -149,6 +149,19 @@ ngx_coco_op_orphan(ngx_coco_op_t *op)
 
 
 void
+ngx_coco_ops_drop(ngx_queue_t *line)
+{
+    ngx_coco_op_t  *op;
+
+    while (!ngx_queue_empty(line)) {
+        op = ngx_queue_data(ngx_queue_head(line), ngx_coco_op_t, link);
+        op->sent = 0;
+        ngx_coco_op_orphan(op);
+    }
+}
+
+
+void
 ngx_coco_op_end(ngx_coco_op_t *op, ngx_coco_outcome_e outcome)
 {
     ngx_coco_ops_t  *ops;

@@ -64,6 +64,10 @@ void *ngx_coco_op_create_orphan(ngx_coco_ops_t *ops, ngx_queue_t *line);
  * first when its reply has come. */
 void ngx_coco_op_orphan(ngx_coco_op_t *op);
 
+/* Frees a line's operations, sent or not, and calls nobody: the process
+ * exits. */
+void ngx_coco_ops_drop(ngx_queue_t *line);
+
 /* Takes the operation out of its line and has the caller called from a
  * posted event, never from within. */
 void ngx_coco_op_end(ngx_coco_op_t *op, ngx_coco_outcome_e outcome);

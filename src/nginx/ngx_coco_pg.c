@@ -192,6 +192,8 @@ ngx_coco_pg_exit_process(ngx_coco_pg_t *pg)
         for (i = 0; i < lane->nconns; i++) {
             ngx_coco_pg_conn_close(&lane->conns[i]);
         }
+
+        ngx_coco_ops_drop(&lane->waiting);
     }
 
     ngx_coco_ops_done(&pg->ops);
