@@ -102,6 +102,48 @@ test_arena(void **unused)
 }
 
 
+static void
+test_done(void *data, uint64_t tag)
+{
+    ++*(int *) data;
+}
+
+
+/* Nobody writes: the lane was not started. */
+static void
+test_try_push(void **unused)
+{
+    int                  done = 0;
+    char                 payload[] = "{}";
+    coco_lane_t         *lane;
+    coco_message_t       m = test_message(payload, 2);
+    coco_lane_options_t  o = { .name = "telemetry", .shards = 1,
+                               .batch_messages = 3, .batch_bytes = 4096,
+                               .linger_ms = 1, .postgres = "host=/nowhere",
+                               .redis_host = "/nowhere" };
+
+    lane = coco_lane_create(&o);
+    assert_non_null(lane);
+
+    m.done = test_done;
+    m.done_data = &done;
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(coco_lane_try_push(lane, &m), COCO_OK);
+    }
+
+    assert_int_equal(coco_lane_try_push(lane, &m), COCO_AGAIN);
+
+    coco_lane_stop(lane);
+    assert_int_equal(coco_lane_try_push(lane, &m), COCO_ERROR);
+    assert_int_equal(coco_lane_push(lane, &m), COCO_ERROR);
+
+    /* what is given up is not told of */
+    coco_lane_destroy(lane);
+    assert_int_equal(done, 0);
+}
+
+
 int
 main(void)
 {
@@ -109,6 +151,7 @@ main(void)
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_try_push),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,6 +260,56 @@ test_event_data(void **unused)
 
 
 static void
+test_event_data_is_read_back(void **unused)
+{
+    char                 text[512];
+    coco_error_t         err;
+    coco_business_t      got, b = { COCO_STATE_PARKED, COCO_UNSET, COCO_TRUE,
+                                    COCO_FALSE, COCO_UNSET, COCO_TRUE,
+                                    COCO_FALSE,
+                                    coco_string("{\"type\":\"POD\"}") };
+    coco_json_out_t      out;
+    coco_state_change_t  change;
+
+    coco_json_out_init(&out, text, sizeof(text));
+    coco_service_operations_event_encode(&out, &b);
+    assert_int_equal(coco_service_operations_event_decode(&got,
+                         (coco_str_t) { text, out.len }, &err), COCO_OK);
+    assert_int_equal(got.operation_state, COCO_STATE_PARKED);
+    assert_int_equal(got.needs_movement, COCO_UNSET);
+    assert_int_equal(got.undergoing_maintenance, COCO_TRUE);
+    assert_int_equal(got.needs_maintenance, COCO_FALSE);
+    assert_int_equal(got.needs_pickup, COCO_UNSET);
+    assert_int_equal(got.has_food, COCO_TRUE);
+    assert_int_equal(got.driveable, COCO_FALSE);
+    assert_true(coco_str_equal(got.deployed, b.deployed));
+
+    assert_int_equal(coco_service_operations_event_decode(&got,
+                         coco_string("{\"operationState\":\"PARKED\","
+                                     "\"driveable\":\"yes\"}"), &err),
+                     COCO_ERROR);
+    assert_string_equal(err.field, "data.driveable");
+    assert_int_equal(coco_service_operations_event_decode(&got,
+                         coco_string("{}"), &err), COCO_ERROR);
+    assert_string_equal(err.field, "data.operationState");
+
+    assert_int_equal(coco_service_state_event_decode(&change,
+                         coco_string("{\"from\":null,\"to\":\"PARKED\"}"),
+                         &err), COCO_OK);
+    assert_int_equal(change.from, COCO_STATE_NONE);
+    assert_int_equal(change.to, COCO_STATE_PARKED);
+    assert_int_equal(coco_service_state_event_decode(&change,
+                         coco_string("{\"from\":\"X\",\"to\":\"PARKED\"}"),
+                         &err), COCO_ERROR);
+    assert_string_equal(err.field, "data.from");
+    assert_int_equal(coco_service_state_event_decode(&change,
+                         coco_string("{\"from\":\"PARKED\",\"to\":7}"),
+                         &err), COCO_ERROR);
+    assert_string_equal(err.field, "data.to");
+}
+
+
+static void
 test_same(const robot_t *a, const robot_t *b)
 {
     assert_memory_equal(&a->state.order.id, &b->state.order.id, COCO_ID_LEN);
@@ -377,6 +427,8 @@ test_any_order_of_changes(void **unused)
                          want.fleet.business.operation_state);
         assert_int_equal(got.operation.order.order_ms,
                          want.operation.order.order_ms);
+        assert_int_equal(got.operation.changed_at, want.operation.changed_at);
+        assert_int_equal(got.fleet.changed_at, want.fleet.changed_at);
         assert_int_equal(got.history_count, want.history_count);
     }
 }
@@ -392,6 +444,7 @@ main(void)
         cmocka_unit_test(test_operations_patched_state_holds),
         cmocka_unit_test(test_fleet_halves_are_apart),
         cmocka_unit_test(test_event_data),
+        cmocka_unit_test(test_event_data_is_read_back),
         cmocka_unit_test(test_any_order_of_heartbeats),
         cmocka_unit_test(test_any_order_of_changes),
     };
