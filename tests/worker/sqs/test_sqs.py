@@ -365,3 +365,17 @@ def test_in_flight_is_bounded(worker, queues, proxy, stack):
     finally:
         stack.restart("postgres")
     await_empty(queues["state"], seconds=30)
+
+
+def test_lanes_with_little_room(worker, queues, sql):
+    """What a lane has no room for waits its turn."""
+    name, now = serial(), int(time.time() * 1000)
+    queues["state"].send(*[heartbeat(name, now - n) for n in range(300)],
+                         *[event(name, ts=now - n) for n in range(20)])
+    worker(telemetry={"shards": 1, "batch_messages": 2, "linger": "20ms"},
+           events={"batch_messages": 1},
+           sqs={"in_flight": 100, "connections": 4})
+    wait_for(lambda: rows(sql, name, "lid_cycle_event_history") == 20, 20,
+             "the events")
+    await_empty(queues["state"], seconds=30)
+    assert rows(sql, name) == 300
