@@ -3,12 +3,15 @@ exchanges by hand, and the topics of Kafka.
 """
 
 import json
+import logging
 import subprocess
 import threading
 import uuid
 from collections import namedtuple
 
 import pika
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)    # it is told below
 
 # headers are a dict, payload is bytes
 Message = namedtuple("Message", "channel key headers payload properties")
