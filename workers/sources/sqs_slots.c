@@ -185,7 +185,8 @@ coco_sqs_slots_take(coco_sqs_slots_t *slots, coco_str_t receipt, int64_t now,
 
     index = coco_sqs_list_pop(slots, &slots->free);
     s = &slots->slots[index];
-    s->receipt = memcpy(copy, receipt.data, receipt.len);
+    memcpy(copy, receipt.data, receipt.len);
+    s->receipt = copy;
     s->receipt_len = receipt.len;
     s->received_at = now;
     coco_sqs_state_set(slots, s, COCO_SQS_TAKEN);
