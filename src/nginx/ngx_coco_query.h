@@ -1,6 +1,7 @@
 /*
  * Requests that one statement answers: a row, a page of rows, a write under
- * an Idempotency-Key, or a webhook that shares its statement. The failures of Postgres become replies here.
+ * an Idempotency-Key, or a webhook that shares its statement. The failures of
+ * Postgres become replies here.
  */
 
 #ifndef NGX_COCO_QUERY_H
