@@ -103,7 +103,7 @@ def test_broker_killed_within_a_window(bus, drive):
     bus.kill()
     assert not driver.logged("sent %d" % total)
     bus.restart()
-    until(lambda: "sent %d " % total in driver.lines, 60)
+    until(lambda: "sent %d " % total in driver.lines, 120)
 
     depth = until(lambda: bus.depth("coco.operations"), 30)
     numbers = bus.exactly("coco.operations", depth)
@@ -301,7 +301,7 @@ def test_broker_restarted_under_the_consumer(bus, drive):
     until(lambda: not driver.connected())
     bus.restart()
     publisher.send(CHANGE, 10, 10)
-    until(lambda: set(driver.numbers()) == set(range(20)), 40)
+    until(lambda: set(driver.numbers()) == set(range(20)), 120)
     until(lambda: driver.in_flight() == 0)
     assert bus.depth("coco.operations") == 0
 

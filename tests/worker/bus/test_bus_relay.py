@@ -66,6 +66,7 @@ def test_killed_between_publishing_and_marking(bus, drive):
     driver.ask("relay", "relaying")
     until(lambda: bus.depth("coco.operations") == 20)
     driver.kill()
+    bus.cut()
     holder.rollback()
     holder.close()
     assert bus.unrelayed() == 20
@@ -82,8 +83,7 @@ def test_postgres_killed_under_the_relay(bus, drive):
     driver = drive()
     driver.ask("relay", "relaying")
     bus.put(1000, robots=40)
-    bus.query("select pg_terminate_backend(pid) from pg_stat_activity"
-              " where application_name = 'coco-worker'")
+    bus.cut()
     bus.put(1000, robots=40, first=1000)
     until(lambda: bus.unrelayed() == 0)
     depth = bus.depth("coco.operations")
