@@ -15,15 +15,19 @@ from stack import wait_for
 
 @pytest.fixture
 def database(stack):
-    connection = psycopg2.connect(stack.postgres)
-    connection.autocommit = True
-    yield Database(connection)
-    connection.close()
+    database = Database(stack.postgres)
+    yield database
+    database.connection.close()
 
 
 class Database:
-    def __init__(self, connection):
-        self.connection = connection
+    def __init__(self, url):
+        self.url = url
+        self.connect()
+
+    def connect(self):
+        self.connection = psycopg2.connect(self.url)
+        self.connection.autocommit = True
 
     def rows(self, query, *arguments):
         with self.connection.cursor() as cursor:
@@ -145,6 +149,20 @@ def test_one_reads_another_takes_over(stack, worker, database, block):
     assert "inbox_reading" in second.log()
     assert database.statuses("over-1") == {"streamer": "offline"}
     first.start()
+
+
+def test_postgres_restarts(stack, worker, database):
+    """While the worker sleeps on the notification."""
+    one = worker(stack.port, webhooks={"poll": "1m"}).start()
+    database.await_outcome(*database.store(webhook(vin="back-1")))
+    stack.kill("postgres")
+    wait_for(lambda: "postgres_unavailable" in one.log(), 10, "the loss")
+    stack.restart("postgres")
+    database.connect()
+    wait_for(lambda: one.log().count("inbox_reading") == 2, 20, "the return")
+    row, = database.store(webhook(vin="back-1", status="offline"))
+    database.await_outcome(row, seconds=2)
+    assert database.statuses("back-1") == {"streamer": "offline"}
 
 
 def test_refused_and_replayed(stack, worker, database):
