@@ -92,6 +92,9 @@ void coco_pg_get_uuid(coco_id_t *ret, const PGresult *res, int row,
     int column);
 int coco_pg_get_bool(const PGresult *res, int row, int column);  /* -1 null */
 
-#define COCO_PG_NEVER  INT64_MIN
+#define COCO_PG_NEVER     INT64_MIN
+
+/* Postgres counts time from 2000-01-01. */
+#define COCO_PG_EPOCH_MS  946684800000LL
 
 #endif /* COCO_POSTGRES_H */
