@@ -21,9 +21,9 @@ our $Fatal = message('E', "SFATAL\0VFATAL\0C28P01\0"
     . "Mpassword authentication failed\0\0");
 
 sub postgres {
-    my ($port, $database) = @_;
+    my ($port, $database, %is) = @_;
     return Coco::http_config(coco_postgres =>
-        qq("host=127.0.0.1 port=$port user=coco dbname=$database"));
+        qq("host=127.0.0.1 port=$port user=coco dbname=$database"), %is);
 }
 
 # The first attempt to connect comes before the server that the runner plays
@@ -123,8 +123,8 @@ cannot connect
 
 === TEST 8: a server that accepts and says nothing
 --- http_config eval
-main::postgres($ENV{TEST_NGINX_MOCK_PORT}, 'coco')
-. "coco_postgres_timeout 100ms;"
+main::postgres($ENV{TEST_NGINX_MOCK_PORT}, 'coco',
+    coco_postgres_timeout => '100ms')
 --- tcp_listen: $TEST_NGINX_MOCK_PORT
 --- tcp_no_close
 --- tcp_reply:
