@@ -15,9 +15,9 @@ from ground import Ground, Load, await_settled, break_while
 from harness import await_for
 from publisher import Publisher
 
-HEARTBEATS = 6000       # within what a mock cluster keeps
+HEARTBEATS = 10000      # within what a mock cluster keeps
 FAULTS = 2
-MOMENTS = 1.0           # s within which they happen
+MOMENTS = 0.5           # s within which they happen
 TOPIC = "robot_platform_robot_updates_v1"
 
 KINDS = {
