@@ -1,7 +1,8 @@
 /*
  * The Kafka engine: an idempotent producer, events to the topic of their
  * name, raw telemetry to its own, all keyed by serial. Must never leave a
- * message queued once a send has returned: strings are the caller's.
+ * message queued once a send has returned: strings are the caller's. Nor let
+ * one that Kafka can never take hold up the others.
  */
 
 #include <librdkafka/rdkafka.h>
@@ -21,12 +22,17 @@ typedef struct {
     coco_stop_t          *stop;
     rd_kafka_t           *rk;       /* NULL: to be made by the next send */
     bool                  up;       /* it has confirmed something */
+    bool                  alone;    /* the next send is of one message at a
+                                       time: Kafka refuses whole batches, for
+                                       the fault of one */
     char                  error[512];
 
     /* of the send under way */
     uint8_t              *done;     /* a byte for each event */
+    size_t                window;
     size_t                low;      /* events confirmed without a gap */
     size_t                waiting;  /* produced, neither confirmed nor failed */
+    size_t                answered;
     bool                  failed;
 } coco_kafka_t;
 
@@ -44,6 +50,9 @@ static bool coco_kafka_produce(coco_kafka_t *e, const coco_bus_event_t *event,
     size_t index);
 static void coco_kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m,
     void *opaque);
+static bool coco_kafka_never(rd_kafka_resp_err_t code);
+static void coco_kafka_give_up(coco_kafka_t *e, size_t index,
+    const char *topic, size_t bytes, rd_kafka_resp_err_t code);
 static void coco_kafka_trouble(rd_kafka_t *rk, int code, const char *reason,
     void *opaque);
 static void coco_kafka_log(const rd_kafka_t *rk, int level,
@@ -101,6 +110,7 @@ coco_kafka_send(void *engine, const coco_bus_event_t *events, size_t count)
 
     e->low = 0;
     e->waiting = 0;
+    e->answered = 0;
     e->failed = false;
 
     if (count == 0 || coco_kafka_open(e) != COCO_OK) {
@@ -125,6 +135,7 @@ coco_kafka_send(void *engine, const coco_bus_event_t *events, size_t count)
 
     free(e->done);
     e->done = NULL;
+    e->alone = e->alone && e->low < count;
 
     return e->low;
 }
@@ -133,14 +144,16 @@ coco_kafka_send(void *engine, const coco_bus_event_t *events, size_t count)
 static void
 coco_kafka_run(coco_kafka_t *e, const coco_bus_event_t *events, size_t count)
 {
-    size_t   i = 0, left = 0;
+    size_t   i = 0, answered = 0;
     int64_t  until = 0, now;
+
+    e->window = e->alone ? 1 : (size_t) e->config->bus_window;
 
     while (!e->failed && e->low < count) {
         now = coco_clock_monotonic_us();
 
-        if (i == 0 || e->waiting != left) {
-            left = e->waiting;
+        if (i == 0 || e->answered != answered) {
+            answered = e->answered;
             until = now + (int64_t) e->config->bus_timeout * 1000;
 
         } else if (now > until) {
@@ -156,7 +169,7 @@ coco_kafka_run(coco_kafka_t *e, const coco_bus_event_t *events, size_t count)
             return;
         }
 
-        while (i < count && e->waiting < e->config->bus_window
+        while (i < count && e->waiting < e->window
                && coco_kafka_produce(e, &events[i], i))
         {
             i++;
@@ -171,7 +184,7 @@ coco_kafka_run(coco_kafka_t *e, const coco_bus_event_t *events, size_t count)
 }
 
 
-/* False: its queue is full (the next poll makes room), or it failed. */
+/* False: its queue is full (the next poll makes room), or the send failed. */
 static bool
 coco_kafka_produce(coco_kafka_t *e, const coco_bus_event_t *event,
     size_t index)
@@ -219,16 +232,18 @@ coco_kafka_produce(coco_kafka_t *e, const coco_bus_event_t *event,
 
     code = rd_kafka_error_code(error);
 
-    if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-        snprintf(e->error, sizeof(e->error), "topic %s: %s",
-                 event->raw ? e->config->kafka_telemetry_topic : topic,
+    if (coco_kafka_never(code)) {
+        coco_kafka_give_up(e, index, v[0].u.cstr, event->payload.len, code);
+
+    } else if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+        snprintf(e->error, sizeof(e->error), "topic %s: %s", v[0].u.cstr,
                  rd_kafka_error_string(error));
         e->failed = true;
     }
 
     rd_kafka_error_destroy(error);
 
-    return false;
+    return e->done[index];
 }
 
 
@@ -238,6 +253,7 @@ coco_kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
     coco_kafka_t  *e = opaque;
 
     e->waiting--;
+    e->answered++;
 
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         e->done[(size_t) m->_private] = 1;
@@ -248,13 +264,44 @@ coco_kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
             coco_metrics_shift(COCO_G_BUS_CONNECTED, COCO_LANE_BUS, 1);
         }
 
+    } else if (e->window == 1 && coco_kafka_never(m->err)) {
+        coco_kafka_give_up(e, (size_t) m->_private,
+                           rd_kafka_topic_name(m->rkt), m->len, m->err);
+
     } else if (m->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE
                && m->err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
     {
         snprintf(e->error, sizeof(e->error), "topic %s: %s",
                  rd_kafka_topic_name(m->rkt), rd_kafka_err2str(m->err));
         e->failed = true;
+        e->alone |= coco_kafka_never(m->err);
     }
+}
+
+
+/* However often it is tried. */
+static bool
+coco_kafka_never(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+           || code == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP
+           || code == RD_KAFKA_RESP_ERR_INVALID_RECORD;
+}
+
+
+/* It counts as sent, or all that is behind it would wait for ever. */
+static void
+coco_kafka_give_up(coco_kafka_t *e, size_t index, const char *topic,
+    size_t bytes, rd_kafka_resp_err_t code)
+{
+    e->done[index] = 1;
+    coco_metrics_add(COCO_M_BUS_ERRORS, COCO_LANE_BUS, 1);
+    coco_log(COCO_LOG_ERROR, "kafka_refused", "topic", "%s", topic, "bytes",
+             "%zu", bytes, "error", "%s", rd_kafka_err2str(code), "remedy",
+             "%s", "it is left out; for the next ones, raise "
+             "message.max.bytes (kafka.properties) and the topic's "
+             "max.message.bytes, or see its rules for timestamps and records",
+             NULL);
 }
 
 
