@@ -17,9 +17,10 @@ TICK_US = 1000000 // os.sysconf("SC_CLK_TCK")
 CPUS = os.cpu_count()
 
 
-def private_stack(**options):
+def private_stack(environment=None, **options):
     """As a stack is by default, on a disk that is synced."""
-    return Stack(environment={"COCO_PG_FSYNC": "on"}, **options)
+    return Stack(environment={"COCO_PG_FSYNC": "on", **(environment or {})},
+                 **options)
 
 
 def say(text):

@@ -17,6 +17,7 @@ from queues import Queues  # noqa: E402
 COUNT = 20000
 ROUNDS = 3
 CONNECTIONS = 2         # as the worker's default
+WAIT = 1                # s that a receive waits
 
 BODY = ('{"serial":"%s","ts":%d,"state":"PARKED","battery":{"percent":80,'
         '"charging":false,"voltage":24.6},"location":{"latitude":34.02,'
@@ -32,14 +33,22 @@ class Worker(write.Worker):
     servers = {"postgres": "postgres", "redis": "redis", "emulator": "sqs"}
 
     def __init__(self):
-        write.Side.__init__(self, only="postgres redis mqtt sqs worker")
+        self.environment = {"COCO_WORKER_SQS_WAIT": "%ds" % WAIT}
+        write.Side.__init__(self, only="postgres redis mqtt sqs worker",
+                            environment=self.environment)
 
     def open(self):
         self.stack.up()
         self.queues = Queues(self.stack.env())
+        self.environment.update(zip(
+            ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+            self.stack.aws_keys))
         super().open()
 
     def fill(self):
+        """The emulator gives messages also to a receive whose client has
+        gone: the last worker's have to end first."""
+        time.sleep(WAIT + 0.5)
         start = common.now_ms() - COUNT
         last, bodies = {}, []
         for i in range(COUNT):

@@ -105,6 +105,8 @@ class Side:
 
 
 class Worker(Side):
+    environment = {}        # the worker's, beside what it inherits
+
     def __init__(self):
         super().__init__(only="postgres redis mqtt worker")
 
@@ -118,8 +120,8 @@ class Worker(Side):
             return subprocess.Popen(
                 [os.path.join(common.ROOT, "bin", "coco-worker"), "-c",
                  os.path.join(folder, "coco-worker.conf")],
-                cwd=common.ROOT, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log)
+                cwd=common.ROOT, env=dict(os.environ, **self.environment),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 class Node(Side):

@@ -38,7 +38,7 @@ let deleted = 0;
 async function loop() {
     while (deleted < COUNT) {
         const { Messages = [] } = await call('ReceiveMessage', {
-            MaxNumberOfMessages: 10, WaitTimeSeconds: 1,
+            MaxNumberOfMessages: 10, WaitTimeSeconds: 0,
             MessageSystemAttributeNames: ['All'],
         });
         if (Messages.length > 0) {

@@ -29,7 +29,7 @@ const SCHEMA = {
 const INSERT = `
     insert into coco.webhook_inbox (id, provider, event_id, payload,
                                     received_at)
-    values ($1, 'driveu', $1, $2, now())
+    values ($1::uuid, 'driveu', $1::uuid::text, $2, now())
     on conflict do nothing`;
 
 
