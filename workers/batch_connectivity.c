@@ -47,15 +47,6 @@ coco_connectivity_decode_item(coco_writer_t *w, coco_item_t *item, int64_t now,
 }
 
 
-static int64_t
-coco_webhook_order(const coco_connectivity_t *c)
-{
-    int64_t  received = c->received_at * 1000;
-
-    return c->time_us < received ? c->time_us : received;
-}
-
-
 /* As coco_driveu_apply and the statement have it. */
 static int
 coco_webhook_compare(const void *a, const void *b)
@@ -71,8 +62,8 @@ coco_webhook_compare(const void *a, const void *b)
         return rc;
     }
 
-    p = coco_webhook_order(c);
-    q = coco_webhook_order(d);
+    p = coco_connectivity_order_us(c);
+    q = coco_connectivity_order_us(d);
     if (p != q) {
         return p < q ? -1 : 1;
     }
@@ -238,7 +229,7 @@ coco_connectivity_write(coco_writer_t *w)
                 coco_pg_text(pg, c->vin);
                 coco_pg_time_us(pg, c->time_us);
                 coco_pg_time(pg, c->received_at);
-                coco_pg_time_us(pg, coco_webhook_order(c));
+                coco_pg_time_us(pg, coco_connectivity_order_us(c));
                 coco_pg_uuid(pg, &c->id);
             }
         }

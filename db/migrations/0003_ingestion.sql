@@ -16,7 +16,8 @@ create index external_robot_mapping_serial
 
 -- State service.  The newest status of each unit of a robot's teleoperation.
 -- Newer is the larger order_time = least(time, received_at), ties by time,
--- then by id; time is DriveU's, in microseconds.
+-- then by id; time is DriveU's, in microseconds, and received_at in
+-- milliseconds: what is meant is the end of it.
 create table coco.driveu_status (
     serial       text        not null,
     unit         text        not null,
@@ -91,6 +92,9 @@ language sql stable parallel safe as $$
                '"' || s.unit || '":{"status":' || to_json(s.status)
                    || ',"ts":'
                    || coco.to_ms(date_trunc('milliseconds', s.time))
+                   || case when s.order_time < s.time then ',"receivedAt":'
+                      || coco.to_ms(date_trunc('milliseconds', s.order_time))
+                      else '' end
                    || ',"uuid":' || to_json(s.uuid) || '}', ','
                order by array_position(array['streamer', 'node', 'relay'],
                                        s.unit)) || '}',

@@ -284,15 +284,23 @@ id_derive(coco_connectivity_t *c)
 }
 
 
+int64_t
+coco_connectivity_order_us(const coco_connectivity_t *c)
+{
+    int64_t  received_us = c->received_at * 1000 + 999;
+
+    return c->time_us < received_us ? c->time_us : received_us;
+}
+
+
 bool
 coco_driveu_apply(coco_driveu_t *driveu, const coco_connectivity_t *c)
 {
-    int64_t              received_us = c->received_at * 1000;
-    coco_unit_status_t   status, *known = &driveu->units[c->unit];
+    coco_unit_status_t  status, *known = &driveu->units[c->unit];
 
     status = (coco_unit_status_t) {
         .known = true,
-        .order_us = c->time_us < received_us ? c->time_us : received_us,
+        .order_us = coco_connectivity_order_us(c),
         .time_us = c->time_us,
         .id = c->id,
         .status = c->status,
@@ -370,6 +378,12 @@ coco_driveu_encode(coco_json_out_t *out, const coco_driveu_t *driveu)
         coco_json_string(out, unit->status);
         coco_json_name(out, "ts");
         coco_json_int(out, unit->time_us / 1000);
+
+        if (unit->order_us < unit->time_us) {
+            coco_json_name(out, "receivedAt");
+            coco_json_int(out, unit->order_us / 1000);
+        }
+
         coco_json_name(out, "uuid");
         coco_json_string(out, unit->uuid);
         coco_json_object_close(out);

@@ -51,10 +51,17 @@ typedef struct {
 int coco_connectivity_decode(coco_connectivity_t *ret, coco_str_t payload,
     int64_t received_at, coco_error_t *errors, size_t *ret_count);
 
+/*
+ * The place of a webhook among others of its unit: least(time, received at).
+ * Received at is the end of its millisecond, so that the times of a clock
+ * that agrees with ours are never cut.
+ */
+int64_t coco_connectivity_order_us(const coco_connectivity_t *c);
+
 /* The newest status of one unit. */
 typedef struct {
     bool        known;
-    int64_t     order_us;       /* least(time, received at) */
+    int64_t     order_us;       /* see coco_connectivity_order_us */
     int64_t     time_us;
     coco_id_t   id;
     coco_str_t  status;
@@ -73,8 +80,9 @@ bool coco_driveu_apply(coco_driveu_t *driveu, const coco_connectivity_t *c);
  * neither its node nor its relay was last reported offline. */
 bool coco_remotely_controllable(const coco_driveu_t *driveu);
 
-/* {"streamer":{"status","ts","uuid"},…}, a member per unit that is known, ts
- * in ms; null when none is. */
+/* {"streamer":{"status","ts","receivedAt"?,"uuid"},…}, a member per unit that
+ * is known, times in ms, receivedAt only when ts was ahead of it and the unit
+ * goes by it; null when none is. */
 void coco_driveu_encode(coco_json_out_t *out, const coco_driveu_t *driveu);
 
 /* The data of ConnectivityRawStatusChanged:

@@ -331,9 +331,9 @@ record_is_the_same_in_every_order(void **state)
         { COCO_UNIT_NODE, TIME_US, RECEIVED_AT, 9 },
         { COCO_UNIT_NODE, TIME_US + 1, RECEIVED_AT, 8 },
         { COCO_UNIT_STREAMER, TIME_US + 5, RECEIVED_AT, 7 },
-        { COCO_UNIT_NODE, RECEIVED_AT * 1000 + 70, RECEIVED_AT, 6 },
-        { COCO_UNIT_NODE, RECEIVED_AT * 1000 + 80, RECEIVED_AT, 1 },
-        { COCO_UNIT_NODE, RECEIVED_AT * 1000 + 80, RECEIVED_AT, 2 }
+        { COCO_UNIT_NODE, RECEIVED_AT * 1000 + 1070, RECEIVED_AT, 6 },
+        { COCO_UNIT_NODE, RECEIVED_AT * 1000 + 1080, RECEIVED_AT, 1 },
+        { COCO_UNIT_NODE, RECEIVED_AT * 1000 + 1080, RECEIVED_AT, 2 }
     };
 
     for (i = 0; i < REPORTS; i++) {
@@ -348,7 +348,8 @@ record_is_the_same_in_every_order(void **state)
 
     a = reports_apply(reports, 0);
     assert_int_equal(a.units[COCO_UNIT_NODE].id.bytes[0], 2);
-    assert_int_equal(a.units[COCO_UNIT_NODE].order_us, RECEIVED_AT * 1000);
+    assert_int_equal(a.units[COCO_UNIT_NODE].order_us,
+                     RECEIVED_AT * 1000 + 999);
     assert_int_equal(a.units[COCO_UNIT_STREAMER].id.bytes[0], 7);
     assert_int_equal(a.units[COCO_UNIT_STREAMER].order_us, TIME_US + 5);
     assert_false(a.units[COCO_UNIT_RELAY].known);
@@ -359,6 +360,26 @@ record_is_the_same_in_every_order(void **state)
         assert_int_equal(b.units[COCO_UNIT_STREAMER].id.bytes[0], 7);
         assert_false(b.units[COCO_UNIT_RELAY].known);
     }
+}
+
+
+/* Two that are told at once, the older one last and in the next of our
+ * milliseconds: the first was received in the one in which it happened. */
+static void
+millisecond_of_receipt_counts_whole(void **state)
+{
+    coco_driveu_t        driveu = { .units = { { .known = false } } };
+    coco_connectivity_t  newer = {
+        .unit = COCO_UNIT_NODE, .status = coco_string("online"),
+        .time_us = RECEIVED_AT * 1000 + 700, .received_at = RECEIVED_AT
+    };
+    coco_connectivity_t  older = {
+        .unit = COCO_UNIT_NODE, .status = coco_string("offline"),
+        .time_us = RECEIVED_AT * 1000 + 699, .received_at = RECEIVED_AT + 1
+    };
+
+    assert_true(coco_driveu_apply(&driveu, &newer));
+    assert_false(coco_driveu_apply(&driveu, &older));
 }
 
 
@@ -427,6 +448,16 @@ records_hold_what_is_documented(void **state)
            "\"ts\":1790000000001,\"uuid\":\"u-1\"},"
            "\"relay\":{\"status\":\"online\",\"ts\":1790000000000,"
            "\"uuid\":\"u-3\"}}");
+
+    c.received_at = c.time_us / 1000 - 1;
+    driveu = (coco_driveu_t) { .units = { { .known = false } } };
+    assert_true(coco_driveu_apply(&driveu, &c));
+
+    coco_json_out_init(&out, buf, sizeof(buf));
+    coco_driveu_encode(&out, &driveu);
+    EXPECT("{\"streamer\":{\"status\":\"connectedToNode\","
+           "\"ts\":1790000000001,\"receivedAt\":1790000000000,"
+           "\"uuid\":\"u-1\"}}");
 }
 
 
@@ -442,6 +473,7 @@ main(void)
         cmocka_unit_test(units_have_names),
         cmocka_unit_test(remote_control_follows_the_rule),
         cmocka_unit_test(record_is_the_same_in_every_order),
+        cmocka_unit_test(millisecond_of_receipt_counts_whole),
         cmocka_unit_test(clock_ahead_does_not_win),
         cmocka_unit_test(records_hold_what_is_documented)
     };

@@ -189,13 +189,23 @@ def test_never_older_over_newer(servers, drive):
 
 def test_a_clock_ahead_does_not_freeze_a_unit(servers, lane):
     at = now() - 1000
+    lane.push("r-1", heartbeat(at))
     hook(lane, webhook("relay", "odd", (at + 3600000) * 1000, vin="r-1"),
          received_at=at)
     lane.done()
+    assert cached(servers, "r-1", "driveu.status.") == {
+        "relay": {"status": "odd", "ts": at + 3600000, "receivedAt": at,
+                  "uuid": "u-1"}}
+    assert one(servers, "select coco.driveu_document('r-1')") == (
+        servers.redis().get("driveu.status.r-1"),)
     hook(lane, webhook("relay", "online", (at + 1) * 1000, vin="r-1"),
          received_at=at + 1)
     lane.done()
     assert status(servers, "r-1", "relay") == "online"
+    for copy in (cached(servers, "r-1", "driveu.status."),
+                 cached(servers, "r-1", "robot.ephemeral.")["driveu"]):
+        assert copy == {"relay": {"status": "online", "ts": at + 1,
+                                  "uuid": "u-1"}}
 
 
 def test_the_same_by_queue_and_webhook(servers, lane):
