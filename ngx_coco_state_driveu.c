@@ -22,6 +22,9 @@ typedef struct {
 } ngx_coco_state_driveu_digest_t;
 
 
+static ngx_int_t ngx_coco_state_driveu_refuse(ngx_http_request_t *r,
+    const ngx_str_t *header);
+static void ngx_coco_state_driveu_count(void *data);
 static ngx_int_t ngx_coco_state_driveu_reply(ngx_http_request_t *r,
     PGresult *result, void *data);
 static void ngx_coco_state_driveu_encode(coco_json_out_t *out, void *data);
@@ -31,12 +34,22 @@ ngx_int_t
 ngx_coco_state_driveu_check(ngx_http_request_t *r, ngx_int_t *ret_rc)
 {
     int                              equal;
-    u_char                           detail[128];
-    ngx_str_t                        challenge;
     ngx_uint_t                       i;
     ngx_table_elt_t                 *h;
+    ngx_http_cleanup_t              *cln;
     ngx_coco_state_loc_conf_t       *slcf;
     ngx_coco_state_driveu_digest_t  *secrets, digest;
+
+    /* the first that is asked, and so where each is put down to be counted */
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        *ret_rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_DECLINED;
+    }
+
+    cln->handler = ngx_coco_state_driveu_count;
+    cln->data = r;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_coco_state_module);
     h = ngx_coco_header_find(r, &slcf->header);
@@ -63,30 +76,86 @@ ngx_coco_state_driveu_check(ngx_http_request_t *r, ngx_int_t *ret_rc)
                   slcf->secrets == NULL ? "no coco_driveu_secret is configured"
                   : h ? "the secret is wrong" : "the secret is missing");
 
-    *ret_rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+    *ret_rc = ngx_coco_state_driveu_refuse(r, &slcf->header);
 
-    challenge.data = ngx_pnalloc(r->pool, slcf->header.len
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_coco_state_driveu_refuse(ngx_http_request_t *r, const ngx_str_t *header)
+{
+    u_char     detail[128];
+    ngx_str_t  challenge;
+
+    challenge.data = ngx_pnalloc(r->pool, header->len
                                           + sizeof(" realm=\"coco\"") - 1);
     if (challenge.data == NULL) {
-        return NGX_DECLINED;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    challenge.len = ngx_sprintf(challenge.data, "%V realm=\"coco\"",
-                                &slcf->header)
+    challenge.len = ngx_sprintf(challenge.data, "%V realm=\"coco\"", header)
                     - challenge.data;
 
     if (ngx_coco_reply_header(r, "WWW-Authenticate", &challenge) != NGX_OK) {
-        return NGX_DECLINED;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     *ngx_snprintf(detail, sizeof(detail) - 1,
-                  "The shared secret is needed in the header %V.",
-                  &slcf->header) = '\0';
+                  "The shared secret is needed in the header %V.", header)
+        = '\0';
 
-    *ret_rc = ngx_coco_reply_problem(r, NGX_HTTP_UNAUTHORIZED,
-                                     (char *) detail);
+    return ngx_coco_reply_problem(r, NGX_HTTP_UNAUTHORIZED, (char *) detail);
+}
 
-    return NGX_DECLINED;
+
+/* The request ends, whoever answered it: its status says how. */
+
+static void
+ngx_coco_state_driveu_count(void *data)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_coco_counter_e  counter;
+
+    switch (r->headers_out.status) {
+
+    case NGX_HTTP_ACCEPTED:
+        counter = NGX_COCO_COUNTER_DRIVEU_ACCEPTED;
+        break;
+
+    case NGX_HTTP_BAD_REQUEST:
+        counter = NGX_COCO_COUNTER_DRIVEU_INVALID;
+        break;
+
+    case NGX_HTTP_UNAUTHORIZED:
+        counter = NGX_COCO_COUNTER_DRIVEU_UNAUTHORIZED;
+        break;
+
+    case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
+        counter = NGX_COCO_COUNTER_DRIVEU_TOO_LARGE;
+        break;
+
+    case NGX_HTTP_UNSUPPORTED_MEDIA_TYPE:
+        counter = NGX_COCO_COUNTER_DRIVEU_UNSUPPORTED;
+        break;
+
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+        counter = NGX_COCO_COUNTER_DRIVEU_FAILED;
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        counter = NGX_COCO_COUNTER_DRIVEU_UNAVAILABLE;
+        break;
+
+    default:
+
+        /* 408 and 499: its client did not stay for an answer */
+
+        counter = NGX_COCO_COUNTER_DRIVEU_ABANDONED;
+    }
+
+    ngx_coco_metrics_add(ngx_coco_base_conf(r)->metrics, counter, 1);
 }
 
 

@@ -10,23 +10,25 @@
 #include "ngx_coco_redis.h"
 #include "ngx_coco_pg.h"
 #include "ngx_coco_inbox.h"
+#include "ngx_coco_metrics.h"
 
 typedef struct ngx_coco_auth_s  ngx_coco_auth_t;    /* ngx_coco_auth.h */
 
 typedef struct {
-    ngx_coco_redis_t  *redis;              /* NULL: coco_redis not given */
-    ngx_coco_pg_t     *pg;                 /* NULL: coco_postgres not given */
-    ngx_coco_inbox_t  *inbox;              /* for use when pg is given */
-    ngx_coco_auth_t   *auth;               /* never NULL */
+    ngx_coco_redis_t    *redis;            /* NULL: coco_redis not given */
+    ngx_coco_pg_t       *pg;               /* NULL: coco_postgres not given */
+    ngx_coco_inbox_t    *inbox;            /* for use when pg is given */
+    ngx_coco_auth_t     *auth;             /* never NULL */
+    ngx_coco_metrics_t  *metrics;          /* never NULL */
 
-    ngx_msec_t         redis_timeout;      /* coco_redis_timeout, 250 ms */
-    ngx_msec_t         postgres_timeout;   /* coco_postgres_timeout, 2 s */
-    ngx_msec_t         online_window;      /* coco_online_window, 60 s */
-    ngx_msec_t         heartbeat_ttl;      /* coco_heartbeat_ttl, 120 s */
-    ngx_uint_t         low_battery;        /* coco_low_battery, 15 percent */
-    ngx_flag_t         teleoperation;      /* coco_require_teleoperation */
+    ngx_msec_t           redis_timeout;    /* coco_redis_timeout, 250 ms */
+    ngx_msec_t           postgres_timeout; /* coco_postgres_timeout, 2 s */
+    ngx_msec_t           online_window;    /* coco_online_window, 60 s */
+    ngx_msec_t           heartbeat_ttl;    /* coco_heartbeat_ttl, 120 s */
+    ngx_uint_t           low_battery;      /* coco_low_battery, 15 percent */
+    ngx_flag_t           teleoperation;    /* coco_require_teleoperation */
 
-    ngx_array_t       *statements;         /* of ngx_coco_pg_statement_t * */
+    ngx_array_t         *statements;       /* of ngx_coco_pg_statement_t * */
 } ngx_coco_base_conf_t;
 
 /* A shared object is called after its first module: ngx_coco_module.so. */

@@ -173,11 +173,12 @@ ngx_coco_base_create_main_conf(ngx_conf_t *cf)
 
     conf->inbox = ngx_coco_inbox_create(cf);
     conf->auth = ngx_coco_auth_create(cf);
+    conf->metrics = ngx_coco_metrics_create(cf);
     conf->statements = ngx_array_create(cf->pool, 16,
                                         sizeof(ngx_coco_pg_statement_t *));
 
     if (conf->inbox == NULL || conf->auth == NULL
-        || conf->statements == NULL)
+        || conf->metrics == NULL || conf->statements == NULL)
     {
         return NULL;
     }
@@ -346,6 +347,8 @@ ngx_coco_base_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    ngx_coco_metrics_clear(bcf->metrics);
+
     if (bcf->redis && ngx_coco_redis_init_process(bcf->redis, cycle) != NGX_OK)
     {
         return NGX_ERROR;
@@ -353,7 +356,7 @@ ngx_coco_base_init_process(ngx_cycle_t *cycle)
 
     if (bcf->pg
         && (ngx_coco_pg_init_process(bcf->pg, cycle) != NGX_OK
-            || ngx_coco_inbox_init_process(bcf->inbox, bcf->pg,
+            || ngx_coco_inbox_init_process(bcf->inbox, bcf->pg, bcf->metrics,
                                            bcf->postgres_timeout, cycle)
                != NGX_OK))
     {
@@ -383,4 +386,6 @@ ngx_coco_base_exit_process(ngx_cycle_t *cycle)
         ngx_coco_pg_exit_process(bcf->pg);
         ngx_coco_inbox_exit_process(bcf->inbox);
     }
+
+    ngx_coco_metrics_clear(bcf->metrics);
 }

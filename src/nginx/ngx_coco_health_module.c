@@ -6,6 +6,7 @@
 
 #include "ngx_coco_base.h"
 #include "ngx_coco_reply.h"
+#include "ngx_coco_route.h"
 #include "ngx_coco_waiter.h"
 
 #define NGX_COCO_HEALTH_TIMEOUT  1000   /* ms, for a backend to answer */
@@ -27,7 +28,6 @@ typedef struct {
 
 static ngx_int_t ngx_coco_health_live_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_coco_health_ready_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_coco_health_method(ngx_http_request_t *r);
 static void ngx_coco_health_redis_handler(void *data,
     ngx_coco_outcome_e outcome, redisReply *reply);
 static void ngx_coco_health_point_handler(void *data,
@@ -105,7 +105,7 @@ ngx_coco_health_live_handler(ngx_http_request_t *r)
     ngx_int_t  rc;
     ngx_str_t  body;
 
-    rc = ngx_coco_health_method(r);
+    rc = ngx_coco_route_get_only(r);
 
     if (rc != NGX_DECLINED) {
         return rc;
@@ -123,7 +123,7 @@ ngx_coco_health_ready_handler(ngx_http_request_t *r)
     ngx_int_t               rc;
     ngx_coco_health_ctx_t  *ctx;
 
-    rc = ngx_coco_health_method(r);
+    rc = ngx_coco_route_get_only(r);
 
     if (rc != NGX_DECLINED) {
         return rc;
@@ -167,37 +167,6 @@ ngx_coco_health_ready_handler(ngx_http_request_t *r)
     }
 
     return ngx_coco_waiter_wait(ctx->waiter);
-}
-
-
-/* NGX_DECLINED: go on. */
-
-static ngx_int_t
-ngx_coco_health_method(ngx_http_request_t *r)
-{
-    ngx_int_t  rc;
-    ngx_str_t  allow;
-
-    /* before any reply: what is left of a body would be the next request */
-
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        ngx_str_set(&allow, "GET, HEAD");
-
-        if (ngx_coco_reply_header(r, "Allow", &allow) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        return ngx_coco_reply_problem(r, NGX_HTTP_NOT_ALLOWED,
-                                      "Use GET or HEAD here.");
-    }
-
-    return NGX_DECLINED;
 }
 
 

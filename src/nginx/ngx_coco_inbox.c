@@ -40,6 +40,7 @@ typedef struct {
 
 struct ngx_coco_inbox_s {
     ngx_coco_pg_t           *pg;
+    ngx_coco_metrics_t      *metrics;
     ngx_msec_t               timeout;   /* of a statement */
     ngx_pool_t              *pool;      /* NULL: not initialised */
     ngx_log_t               *log;
@@ -64,6 +65,8 @@ static ngx_int_t ngx_coco_inbox_send_rows(ngx_coco_inbox_flight_t *flight,
     size_t size);
 static void ngx_coco_inbox_handler(void *data, ngx_coco_outcome_e outcome,
     PGresult *result);
+static void ngx_coco_inbox_count(ngx_coco_inbox_t *inbox,
+    const PGresult *result);
 static ngx_uint_t ngx_coco_inbox_at_fault(const PGresult *result);
 static void ngx_coco_inbox_again(ngx_coco_inbox_flight_t *flight);
 static void ngx_coco_inbox_call(ngx_coco_op_t *op, ngx_coco_outcome_e outcome);
@@ -87,7 +90,7 @@ ngx_coco_inbox_create(ngx_conf_t *cf)
 
 ngx_int_t
 ngx_coco_inbox_init_process(ngx_coco_inbox_t *inbox, ngx_coco_pg_t *pg,
-    ngx_msec_t timeout, ngx_cycle_t *cycle)
+    ngx_coco_metrics_t *metrics, ngx_msec_t timeout, ngx_cycle_t *cycle)
 {
     ngx_uint_t  i;
 
@@ -97,6 +100,7 @@ ngx_coco_inbox_init_process(ngx_coco_inbox_t *inbox, ngx_coco_pg_t *pg,
     }
 
     inbox->pg = pg;
+    inbox->metrics = metrics;
     inbox->timeout = timeout;
     inbox->log = cycle->log;
 
@@ -238,6 +242,9 @@ ngx_coco_inbox_wait(ngx_coco_inbox_op_t *op)
     inbox->nwaiting++;
     inbox->bytes += op->len;
 
+    ngx_coco_metrics_set(inbox->metrics, NGX_COCO_GAUGE_WAITING,
+                         inbox->nwaiting);
+
     ngx_post_event(&inbox->posted, &ngx_posted_events);
 }
 
@@ -245,11 +252,20 @@ ngx_coco_inbox_wait(ngx_coco_inbox_op_t *op)
 static void
 ngx_coco_inbox_no_longer_waiting(ngx_coco_inbox_op_t *op)
 {
-    if (op->waiting) {
-        op->waiting = 0;
-        op->inbox->nwaiting--;
-        op->inbox->bytes -= op->len;
+    ngx_coco_inbox_t  *inbox;
+
+    if (!op->waiting) {
+        return;
     }
+
+    inbox = op->inbox;
+
+    op->waiting = 0;
+    inbox->nwaiting--;
+    inbox->bytes -= op->len;
+
+    ngx_coco_metrics_set(inbox->metrics, NGX_COCO_GAUGE_WAITING,
+                         inbox->nwaiting);
 }
 
 
@@ -399,6 +415,10 @@ ngx_coco_inbox_handler(void *data, ngx_coco_outcome_e outcome,
         return;
     }
 
+    if (outcome == NGX_COCO_DONE) {
+        ngx_coco_inbox_count(inbox, result);
+    }
+
     /* while they are answered, the next statement may be on its way */
 
     ngx_queue_init(&line);
@@ -415,6 +435,19 @@ ngx_coco_inbox_handler(void *data, ngx_coco_outcome_e outcome,
         op->op.sent = 0;
         ngx_coco_inbox_answer(op, outcome, result);
     }
+}
+
+
+static void
+ngx_coco_inbox_count(ngx_coco_inbox_t *inbox, const PGresult *result)
+{
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        return;
+    }
+
+    ngx_coco_metrics_add(inbox->metrics, NGX_COCO_COUNTER_STATEMENTS, 1);
+    ngx_coco_metrics_add(inbox->metrics, NGX_COCO_COUNTER_STORED,
+                         strtoul(PQgetvalue(result, 0, 0), NULL, 10));
 }
 
 

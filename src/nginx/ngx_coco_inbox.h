@@ -10,6 +10,7 @@
 #define NGX_COCO_INBOX_H
 
 #include "ngx_coco.h"
+#include "ngx_coco_metrics.h"
 #include "ngx_coco_pg.h"
 
 typedef struct ngx_coco_inbox_s     ngx_coco_inbox_t;
@@ -31,7 +32,8 @@ ngx_coco_inbox_t *ngx_coco_inbox_create(ngx_conf_t *cf);
 /* In a process that serves requests, pg being initialised; `timeout` is a
  * statement's, ms. */
 ngx_int_t ngx_coco_inbox_init_process(ngx_coco_inbox_t *inbox,
-    ngx_coco_pg_t *pg, ngx_msec_t timeout, ngx_cycle_t *cycle);
+    ngx_coco_pg_t *pg, ngx_coco_metrics_t *metrics, ngx_msec_t timeout,
+    ngx_cycle_t *cycle);
 void ngx_coco_inbox_exit_process(ngx_coco_inbox_t *inbox);
 
 /* As ngx_coco_pg_send(): the webhook is copied, the handler is called once

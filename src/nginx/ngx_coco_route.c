@@ -103,6 +103,27 @@ ngx_coco_route_handle(ngx_http_request_t *r, const ngx_coco_route_t *routes)
 }
 
 
+ngx_int_t
+ngx_coco_route_get_only(ngx_http_request_t *r)
+{
+    ngx_int_t  rc;
+
+    /* before any reply: what is left of a body would be the next request */
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return ngx_coco_route_not_allowed(r, NGX_HTTP_GET);
+    }
+
+    return NGX_DECLINED;
+}
+
+
 char *
 ngx_coco_route_location(ngx_conf_t *cf, ngx_http_handler_pt handler)
 {

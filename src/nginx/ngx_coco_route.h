@@ -51,6 +51,11 @@ typedef struct {
 ngx_int_t ngx_coco_route_handle(ngx_http_request_t *r,
     const ngx_coco_route_t *routes);
 
+/* For what is served outside of any table: drops the body, and answers 405
+ * unless asked by GET or HEAD. NGX_DECLINED: go on; else what
+ * ngx_http_finalize_request takes. */
+ngx_int_t ngx_coco_route_get_only(ngx_http_request_t *r);
+
 /* Gives the location that is being configured to one of the modules; the
  * return value is a directive handler's. */
 char *ngx_coco_route_location(ngx_conf_t *cf, ngx_http_handler_pt handler);

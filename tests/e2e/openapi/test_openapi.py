@@ -6,6 +6,7 @@ import copy
 
 import jsonschema
 import pytest
+from requests.adapters import HTTPAdapter
 
 import document as d
 from harness import await_for, new_serial, now_ms
@@ -104,6 +105,7 @@ def calls(robot, letter, secret):
     yield "postDriveUWebhook", 415, {}, {"headers": known, "data": b"{}"}
 
     yield "getHealth", 200, {}, {}
+    yield "getMetrics", 200, {}, {}
     yield "getReadiness", 200, {}, {}
 
 
@@ -123,6 +125,19 @@ def without_scope(system):
                            "exp": time.time() + 60}, file.read(), "HS256")
 
 
+class Elsewhere(HTTPAdapter):
+    """Asks from an address that is not the one of this host's programs."""
+
+    def init_poolmanager(self, *arguments, **options):
+        super().init_poolmanager(*arguments, **options,
+                                 source_address=("127.0.0.2", 0))
+
+
+def read_body(reply):
+    return reply.json() if "json" in reply.headers["Content-Type"] \
+        else reply.text
+
+
 def test_every_operation_answers_as_documented(system, robot, dead_letter):
     seen = {name: set() for name in OPERATIONS}
 
@@ -131,7 +146,7 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter):
         assert reply.status_code == status, (name, reply.text)
         try:
             d.check(DOCUMENT, OPERATIONS[name][2], reply.status_code,
-                    reply.headers, reply.json)
+                    reply.headers, lambda: read_body(reply))
         except d.Mismatch as e:
             raise AssertionError("%s %s: %s\n%s" % (name, status, e,
                                                     reply.text))
@@ -144,6 +159,10 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter):
               lambda: system.get("/state/" + robot)["driveu"])
     for name in ("getState", "getRobot"):
         ask(system.http, name, 200, {"serial": robot}, {})
+
+    with system.http.__class__() as session:
+        session.mount("http://", Elsewhere())
+        ask(session, "getMetrics", 403, {}, {})
 
     for token, status in ((None, 401), (without_scope(system), 403)):
         with system.http.__class__() as session:

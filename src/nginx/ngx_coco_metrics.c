@@ -1,0 +1,213 @@
+/*
+ * Metrics: what all worker processes count and measure, in one zone of shared
+ * memory. Must never take a lock, nor make a request wait.
+ */
+
+#include "ngx_coco_metrics.h"
+#include "ngx_coco_base.h"
+
+
+/* of a family's help, type and one sample, bytes */
+#define NGX_COCO_METRICS_ROW  512
+
+
+typedef struct {
+    const char  *name;
+    const char  *labels;    /* with their braces */
+    const char  *help;      /* NULL: the family is that of the row above */
+} ngx_coco_metrics_row_t;
+
+
+typedef struct {
+    ngx_atomic_t  counters[NGX_COCO_COUNTERS];
+
+    /* by the slot of the process, which alone writes there */
+    ngx_atomic_t  gauges[NGX_MAX_PROCESSES][NGX_COCO_GAUGES];
+} ngx_coco_metrics_shared_t;
+
+
+struct ngx_coco_metrics_s {
+    ngx_coco_metrics_shared_t  *shared;
+};
+
+
+static ngx_int_t ngx_coco_metrics_zone_init(ngx_shm_zone_t *zone, void *data);
+static u_char *ngx_coco_metrics_row_encode(u_char *p, u_char *last,
+    const ngx_coco_metrics_row_t *row, const char *type,
+    ngx_atomic_uint_t value);
+
+
+#define ngx_coco_driveu_row(outcome, help)                                   \
+    { "coco_webhooks_total",                                                 \
+      "{provider=\"driveu\",outcome=\"" outcome "\"}", help }
+
+static const ngx_coco_metrics_row_t  ngx_coco_metrics_counters[] = {
+    [NGX_COCO_COUNTER_DRIVEU_ACCEPTED] = ngx_coco_driveu_row("accepted",
+        "Webhooks by how their request ended."),
+    [NGX_COCO_COUNTER_DRIVEU_UNAUTHORIZED] =
+        ngx_coco_driveu_row("unauthorized", NULL),
+    [NGX_COCO_COUNTER_DRIVEU_UNSUPPORTED] =
+        ngx_coco_driveu_row("unsupported_media_type", NULL),
+    [NGX_COCO_COUNTER_DRIVEU_TOO_LARGE] =
+        ngx_coco_driveu_row("too_large", NULL),
+    [NGX_COCO_COUNTER_DRIVEU_INVALID] = ngx_coco_driveu_row("invalid", NULL),
+    [NGX_COCO_COUNTER_DRIVEU_UNAVAILABLE] =
+        ngx_coco_driveu_row("unavailable", NULL),
+    [NGX_COCO_COUNTER_DRIVEU_FAILED] = ngx_coco_driveu_row("failed", NULL),
+    [NGX_COCO_COUNTER_DRIVEU_ABANDONED] =
+        ngx_coco_driveu_row("abandoned", NULL),
+
+    [NGX_COCO_COUNTER_STORED] = { "coco_webhooks_stored_total", "",
+        "Webhooks that were stored and not known before." },
+    [NGX_COCO_COUNTER_STATEMENTS] = { "coco_inbox_statements_total", "",
+        "Statements that stored webhooks, each one commit." },
+};
+
+static const ngx_coco_metrics_row_t  ngx_coco_metrics_gauges[] = {
+    [NGX_COCO_GAUGE_WAITING] = { "coco_inbox_waiting", "",
+        "Webhooks that wait for the next statement." },
+};
+
+
+ngx_coco_metrics_t *
+ngx_coco_metrics_create(ngx_conf_t *cf)
+{
+    ngx_shm_zone_t      *zone;
+    ngx_coco_metrics_t  *metrics;
+
+    static ngx_str_t  name = ngx_string("coco_metrics");
+
+    metrics = ngx_pcalloc(cf->pool, sizeof(*metrics));
+    if (metrics == NULL) {
+        return NULL;
+    }
+
+    /* the least that holds a slab pool and the numbers, on pages of 4 KiB */
+
+    zone = ngx_shared_memory_add(cf, &name, 8 * ngx_pagesize,
+                                 &ngx_coco_base_module);
+    if (zone == NULL) {
+        return NULL;
+    }
+
+    zone->init = ngx_coco_metrics_zone_init;
+    zone->data = metrics;
+
+    return metrics;
+}
+
+
+static ngx_int_t
+ngx_coco_metrics_zone_init(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_coco_metrics_t  *old = data;
+
+    ngx_slab_pool_t     *pool;
+    ngx_coco_metrics_t  *metrics;
+
+    metrics = zone->data;
+
+    if (old) {
+        metrics->shared = old->shared;
+        return NGX_OK;
+    }
+
+    pool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (zone->shm.exists) {
+        metrics->shared = pool->data;
+        return NGX_OK;
+    }
+
+    metrics->shared = ngx_slab_calloc(pool, sizeof(*metrics->shared));
+    if (metrics->shared == NULL) {
+        return NGX_ERROR;
+    }
+
+    pool->data = metrics->shared;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_coco_metrics_clear(ngx_coco_metrics_t *metrics)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_COCO_GAUGES; i++) {
+        ngx_coco_metrics_set(metrics, i, 0);
+    }
+}
+
+
+void
+ngx_coco_metrics_add(ngx_coco_metrics_t *metrics, ngx_coco_counter_e counter,
+    ngx_uint_t n)
+{
+    (void) ngx_atomic_fetch_add(&metrics->shared->counters[counter], n);
+}
+
+
+void
+ngx_coco_metrics_set(ngx_coco_metrics_t *metrics, ngx_coco_gauge_e gauge,
+    ngx_uint_t value)
+{
+    metrics->shared->gauges[ngx_process_slot][gauge] = value;
+}
+
+
+ngx_int_t
+ngx_coco_metrics_encode(const ngx_coco_metrics_t *metrics, ngx_pool_t *pool,
+    ngx_str_t *ret)
+{
+    u_char             *p, *last;
+    size_t              size;
+    ngx_uint_t          i, slot;
+    ngx_atomic_uint_t   sum;
+
+    size = (NGX_COCO_COUNTERS + NGX_COCO_GAUGES) * NGX_COCO_METRICS_ROW;
+
+    ret->data = ngx_pnalloc(pool, size);
+    if (ret->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ret->data;
+    last = p + size;
+
+    for (i = 0; i < NGX_COCO_COUNTERS; i++) {
+        p = ngx_coco_metrics_row_encode(p, last, &ngx_coco_metrics_counters[i],
+                                        "counter",
+                                        metrics->shared->counters[i]);
+    }
+
+    for (i = 0; i < NGX_COCO_GAUGES; i++) {
+        sum = 0;
+
+        for (slot = 0; slot < NGX_MAX_PROCESSES; slot++) {
+            sum += metrics->shared->gauges[slot][i];
+        }
+
+        p = ngx_coco_metrics_row_encode(p, last, &ngx_coco_metrics_gauges[i],
+                                        "gauge", sum);
+    }
+
+    ret->len = p - ret->data;
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_coco_metrics_row_encode(u_char *p, u_char *last,
+    const ngx_coco_metrics_row_t *row, const char *type,
+    ngx_atomic_uint_t value)
+{
+    if (row->help) {
+        p = ngx_slprintf(p, last, "# HELP %s %s\n# TYPE %s %s\n",
+                         row->name, row->help, row->name, type);
+    }
+
+    return ngx_slprintf(p, last, "%s%s %uA\n", row->name, row->labels, value);
+}
