@@ -9,12 +9,14 @@
 
 #include "log.h"
 #include "metrics.h"
+#include "sinks/bus_topology.h"
 #include "sinks/postgres.h"
 #include "sinks/relay.h"
 
 #define COCO_RELAY_SHARDS    16     /* of the outbox */
 #define COCO_RELAY_CLASS     0x0c0c /* of its advisory locks */
 #define COCO_RELAY_ROWS      250    /* of each shard in a round */
+#define COCO_RELAY_EVENTS    (COCO_RELAY_SHARDS * COCO_RELAY_ROWS)
 #define COCO_RELAY_IDLE_MS   50
 #define COCO_RELAY_LOCK_MS   3000   /* between tries for others' shards */
 #define COCO_RELAY_GAUGE_MS  10000
@@ -38,7 +40,7 @@ struct coco_relay_s {
     int               shards;                    /* held */
     int64_t           locked_at;                 /* us; last tried */
     int64_t           counted_at;                /* us */
-    coco_bus_event_t  events[COCO_RELAY_SHARDS * COCO_RELAY_ROWS];
+    coco_bus_event_t  events[COCO_RELAY_EVENTS];
 };
 
 static void *coco_relay_thread(void *arg);
@@ -48,7 +50,8 @@ static int coco_relay_round(coco_relay_t *r, size_t *ret_count);
 static PGresult *coco_relay_read(coco_relay_t *r);
 static void coco_relay_event(coco_bus_event_t *event, const PGresult *res,
     int row);
-static int coco_relay_mark(coco_relay_t *r, size_t count);
+static void coco_relay_unknown(const coco_bus_event_t *event);
+static int coco_relay_mark(coco_relay_t *r, size_t sent, size_t unknown);
 static void coco_relay_count(coco_relay_t *r);
 static int coco_relay_sync(coco_relay_t *r, const char *what);
 
@@ -234,8 +237,9 @@ coco_relay_locks(coco_relay_t *r)
 static int
 coco_relay_round(coco_relay_t *r, size_t *ret_count)
 {
-    size_t     count, sent;
-    PGresult  *res;
+    size_t             count = 0, sent = 0, unknown = 0;
+    PGresult          *res;
+    coco_bus_event_t   event;
 
     *ret_count = 0;
 
@@ -248,16 +252,21 @@ coco_relay_round(coco_relay_t *r, size_t *ret_count)
         return COCO_ERROR;
     }
 
-    count = (size_t) PQntuples(res);
-    if (count == 0) {
-        return COCO_OK;
+    for (int row = 0; row < PQntuples(res); row++) {
+        coco_relay_event(&event, res, row);
+
+        if (coco_bus_name_find(event.name) != NULL) {
+            r->events[count++] = event;
+
+        } else {
+            coco_relay_unknown(&event);
+            r->events[COCO_RELAY_EVENTS - ++unknown] = event;
+        }
     }
 
-    for (size_t i = 0; i < count; i++) {
-        coco_relay_event(&r->events[i], res, (int) i);
+    if (count > 0) {
+        sent = coco_bus_send(r->bus, r->events, count);
     }
-
-    sent = coco_bus_send(r->bus, r->events, count);
 
     if (sent < count && !atomic_load(&r->stop.set)) {
         coco_log(COCO_LOG_WARN, "relay_held_up", "confirmed", "%zu", sent,
@@ -265,11 +274,11 @@ coco_relay_round(coco_relay_t *r, size_t *ret_count)
                  NULL);
     }
 
-    if (sent > 0 && coco_relay_mark(r, sent) != COCO_OK) {
+    if (sent + unknown > 0 && coco_relay_mark(r, sent, unknown) != COCO_OK) {
         return COCO_ERROR;
     }
 
-    *ret_count = sent;
+    *ret_count = sent + unknown;
 
     return sent == count ? COCO_OK : COCO_ERROR;
 }
@@ -313,13 +322,30 @@ coco_relay_event(coco_bus_event_t *event, const PGresult *res, int row)
 }
 
 
+/* No engine has a place for it, however often it is tried: the rows behind it
+ * must not wait. */
+static void
+coco_relay_unknown(const coco_bus_event_t *event)
+{
+    coco_metrics_add(COCO_M_BUS_ERRORS, COCO_LANE_BUS, 1);
+    coco_log(COCO_LOG_ERROR, "relay_unknown_event", "name", "%.*s",
+             (int) event->name.len, event->name.data, "serial", "%.*s",
+             (int) event->serial.len, event->serial.data, "remedy", "%s",
+             "it is left out: run workers as new as what wrote the outbox",
+             NULL);
+}
+
+
+/* The first ones, which were sent, and the last ones, which nobody knows. */
 static int
-coco_relay_mark(coco_relay_t *r, size_t count)
+coco_relay_mark(coco_relay_t *r, size_t sent, size_t unknown)
 {
     coco_pg_rows(r->pg, COCO_R_MARK);
 
-    for (size_t i = 0; i < count; i++) {
-        coco_pg_uuid(r->pg, &r->events[i].id);
+    for (size_t i = 0; i < COCO_RELAY_EVENTS; i++) {
+        if (i < sent || i >= COCO_RELAY_EVENTS - unknown) {
+            coco_pg_uuid(r->pg, &r->events[i].id);
+        }
     }
 
     (void) coco_pg_send(r->pg);
@@ -328,7 +354,7 @@ coco_relay_mark(coco_relay_t *r, size_t count)
         return COCO_ERROR;
     }
 
-    coco_metrics_add(COCO_M_RELAYED, COCO_LANE_BUS, count);
+    coco_metrics_add(COCO_M_RELAYED, COCO_LANE_BUS, sent);
 
     return COCO_OK;
 }

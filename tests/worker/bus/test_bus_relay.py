@@ -40,6 +40,20 @@ def test_id_and_cause_are_those_of_the_row(bus, drive):
         "coco-cause-id": "ac65cbb9-e4ee-8a51-b840-3de111fbc1a3"}
 
 
+def test_a_row_that_no_engine_knows_holds_up_none(bus, drive):
+    bus.put(50, robots=1)
+    bus.query("update coco.outbox set name = 'No.Such'"
+              " where seq in (select seq from coco.outbox order by seq"
+              " limit 1) or payload -> 'data' ->> 'number' = '20'")
+    driver = drive()
+    driver.ask("relay", "relaying")
+    until(lambda: bus.unrelayed() == 0)
+    assert numbers_of(bus, 48) == [n for n in range(50) if n not in (0, 20)]
+    assert driver.logged("relay_unknown_event") == 2
+    assert driver.metric("coco_bus_errors_total") == 2
+    assert driver.metric("coco_outbox_relayed_total") == 48
+
+
 def test_two_relays_share_and_one_takes_over(bus, drive):
     first, second = drive(), drive()
     first.ask("relay", "relaying")

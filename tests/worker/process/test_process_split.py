@@ -162,11 +162,13 @@ def test_stop_while_the_bus_is_away(stack, worker):
     assert len(one.journal()) == 20
 
 
-@pytest.mark.parametrize("bus, kept", [(AWAY["bus"], ["mine"]), ({}, [])])
+@pytest.mark.parametrize("bus, kept", [(AWAY["bus"], ["Robots.LidOpen"]),
+                                       ({}, [])])
 def test_what_the_janitor_keeps(stack, worker, bus, kept):
     """No event that a bus has not confirmed, no webhook that is not done."""
     rows(stack, "delete from coco.outbox")
-    for name, relayed in (("mine", None), ("gone", "2020-01-01")):
+    for name, relayed in (("Robots.LidOpen", None),
+                          ("Robots.LidClose", "2020-01-01")):
         rows(stack, "insert into coco.outbox (id, name, serial, payload,"
              " created_at, relayed_at) values (gen_random_uuid(), %s, 'old-1',"
              " '{}', now() - interval '25 hours', %s)", name, relayed)
