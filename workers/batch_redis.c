@@ -13,8 +13,10 @@ typedef enum { COCO_COPY_ROBOT_STATE, COCO_COPY_EPHEMERAL } coco_copy_e;
 static void coco_batch_copies(coco_writer_t *w);
 static bool coco_batch_copy(coco_writer_t *w, coco_group_t *g, int64_t ttl);
 static void coco_batch_links(coco_writer_t *w);
-static coco_str_t coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g,
-    coco_copy_e which);
+static const coco_item_t *coco_batch_newest(const coco_group_t *g,
+    unsigned part);
+static coco_str_t coco_batch_copy_encode(coco_writer_t *w,
+    const coco_group_t *g, const coco_item_t *item, coco_copy_e which);
 static bool coco_batch_told(const coco_group_t *g);
 static void coco_batch_owe(coco_writer_t *w);
 static int coco_batch_invalidate(coco_writer_t *w);
@@ -94,17 +96,22 @@ coco_batch_copies(coco_writer_t *w)
 static bool
 coco_batch_copy(coco_writer_t *w, coco_group_t *g, int64_t ttl)
 {
-    coco_str_t  state = { NULL, 0 }, ephemeral = { NULL, 0 };
+    coco_str_t          state = { NULL, 0 }, ephemeral = { NULL, 0 };
+    const coco_item_t  *item;
 
-    if (g->newest->parts & COCO_PART_TELEMETRY) {
-        state = coco_batch_copy_encode(w, g, COCO_COPY_ROBOT_STATE);
+    item = coco_batch_newest(g, COCO_PART_TELEMETRY);
+
+    if (item != NULL) {
+        state = coco_batch_copy_encode(w, g, item, COCO_COPY_ROBOT_STATE);
         if (state.data == NULL) {
             return false;
         }
     }
 
-    if (g->newest->parts & COCO_PART_OPERATIONS) {
-        ephemeral = coco_batch_copy_encode(w, g, COCO_COPY_EPHEMERAL);
+    item = coco_batch_newest(g, COCO_PART_OPERATIONS);
+
+    if (item != NULL) {
+        ephemeral = coco_batch_copy_encode(w, g, item, COCO_COPY_EPHEMERAL);
         if (ephemeral.data == NULL) {
             return false;
         }
@@ -116,6 +123,29 @@ coco_batch_copy(coco_writer_t *w, coco_group_t *g, int64_t ttl)
     }
 
     return true;
+}
+
+
+/* The newest as it came for this part: where RabbitMQ and Kafka share the
+ * parts, it may have come twice. NULL: it is not for this part. */
+static const coco_item_t *
+coco_batch_newest(const coco_group_t *g, unsigned part)
+{
+    const coco_item_t  *item = g->newest;
+
+    for (size_t k = g->copies.count; !(item->parts & part); /* void */ ) {
+        if (k == 0) {
+            return NULL;
+        }
+
+        item = g->copies.v[--k];
+
+        if (coco_order_compare(&item->order, &g->newest->order) != 0) {
+            return NULL;
+        }
+    }
+
+    return item;
 }
 
 
@@ -160,13 +190,13 @@ coco_batch_owe(coco_writer_t *w)
 
 /* data NULL without memory: the copy is left out, and owed. */
 static coco_str_t
-coco_batch_copy_encode(coco_writer_t *w, coco_group_t *g, coco_copy_e which)
+coco_batch_copy_encode(coco_writer_t *w, const coco_group_t *g,
+    const coco_item_t *item, coco_copy_e which)
 {
-    char              *p;
-    size_t             size;
-    coco_item_t       *item = g->newest;
-    coco_json_out_t    out;
-    coco_heartbeat_t  *hb = &item->heartbeat;
+    char                    *p;
+    size_t                   size;
+    coco_json_out_t          out;
+    const coco_heartbeat_t  *hb = &item->heartbeat;
 
     size = hb->payload.len + item->driveu.len + COCO_COPY_SIZE;
 
