@@ -16,6 +16,9 @@ static int coco_batch_heartbeat_decode(coco_writer_t *w, coco_item_t *item,
     int64_t now, coco_error_t *err);
 static int coco_batch_robot_event_decode(coco_writer_t *w, coco_item_t *item,
     int64_t now, coco_error_t *err);
+static const char *coco_batch_decoder_name(const coco_writer_t *w,
+    const coco_message_t *m);
+static bool coco_batch_from_bus(const coco_message_t *m);
 
 /* Each fills the item; now is the time that it is judged by, ms. */
 static int (*const coco_batch_decoders[])(coco_writer_t *w, coco_item_t *item,
@@ -45,7 +48,9 @@ coco_batch_decode(coco_writer_t *w, const coco_batch_t *b)
         coco_batch_decode_item(w, item, &err);
 
         if (!item->accepted
-            && coco_batch_refuse(w, item, "decoder", &err) != COCO_OK)
+            && coco_batch_refuse(w, item,
+                                 coco_batch_decoder_name(w, item->message),
+                                 &err) != COCO_OK)
         {
             return COCO_ERROR;
         }
@@ -136,7 +141,8 @@ coco_batch_robot_event_decode(coco_writer_t *w, coco_item_t *item, int64_t now,
 }
 
 
-/* The first of equal ones is kept, with the earliest time of receipt. */
+/* The first of equal ones is kept, with the earliest time of receipt. A copy
+ * of RabbitMQ's and one of Kafka's are for different services. */
 static void
 coco_batch_join_repeats(coco_writer_t *w, size_t count)
 {
@@ -159,7 +165,7 @@ coco_batch_join_repeats(coco_writer_t *w, size_t count)
         {
             first = &w->items[w->seen[at] - 1];
 
-            if (first->kind != item->kind
+            if (first->kind != item->kind || first->parts != item->parts
                 || memcmp(&first->id, &item->id, sizeof(item->id)) != 0)
             {
                 continue;
@@ -183,11 +189,39 @@ coco_batch_join_repeats(coco_writer_t *w, size_t count)
 }
 
 
+/* Each service takes an event of its own queue: who refuses it there is to
+ * replay it. "decoder": all the services here. */
+static const char *
+coco_batch_decoder_name(const coco_writer_t *w, const coco_message_t *m)
+{
+    unsigned  services;
+
+    services = w->options->services
+               & (COCO_SERVICE_OPERATIONS | COCO_SERVICE_FLEET);
+
+    if (m->kind == COCO_KIND_TELEMETRY
+        || (m->kind == COCO_KIND_EVENT && services == COCO_SERVICE_FLEET))
+    {
+        return "fleet";
+    }
+
+    return m->kind == COCO_KIND_EVENT && services == COCO_SERVICE_OPERATIONS
+           ? "operations" : "decoder";
+}
+
+
+static bool
+coco_batch_from_bus(const coco_message_t *m)
+{
+    return m->kind == COCO_KIND_EVENT || m->kind == COCO_KIND_TELEMETRY;
+}
+
+
 int
 coco_batch_refuse(coco_writer_t *w, coco_item_t *item, const char *service,
     const coco_error_t *err)
 {
-    coco_str_t             parts[3];
+    coco_str_t             parts[4];
     const coco_message_t  *m = item->message;
 
     item->error = coco_arena_alloc(&w->arena, sizeof(*err));
@@ -201,7 +235,8 @@ coco_batch_refuse(coco_writer_t *w, coco_item_t *item, const char *service,
     parts[0] = (coco_str_t) { m->source, strlen(m->source) };
     parts[1] = m->topic;
     parts[2] = m->payload;
-    coco_id_derive(&item->letter, parts, 3);
+    parts[3] = (coco_str_t) { service, strlen(service) };
+    coco_id_derive(&item->letter, parts, coco_batch_from_bus(m) ? 4 : 3);
 
     return COCO_OK;
 }

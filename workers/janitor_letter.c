@@ -10,6 +10,8 @@
 
 static void coco_letter_bus(coco_message_t *m, const coco_letter_t *letter,
     const char *telemetry_topic, char *buf);
+static bool coco_letter_raw(coco_message_t *m, const char *telemetry_topic,
+    char *buf);
 static void coco_letter_queue(coco_message_t *m, char *buf);
 static void coco_letter_device(coco_message_t *m);
 static bool coco_letter_is(coco_str_t text, const char *word);
@@ -54,10 +56,7 @@ coco_letter_bus(coco_message_t *m, const coco_letter_t *letter,
     coco_error_t     error;
     coco_envelope_t  envelope;
 
-    if (telemetry_topic != NULL && coco_letter_is(m->topic, telemetry_topic))
-    {
-        coco_letter_queue(m, buf);
-        m->kind = COCO_KIND_TELEMETRY;
+    if (telemetry_topic != NULL && coco_letter_raw(m, telemetry_topic, buf)) {
         return;
     }
 
@@ -67,6 +66,32 @@ coco_letter_bus(coco_message_t *m, const coco_letter_t *letter,
     if (coco_envelope_decode(&envelope, m->payload, &error) == COCO_OK) {
         m->serial = envelope.serial;
     }
+}
+
+
+/* Kafka's raw topic, and the message's key behind it, if it had one. */
+static bool
+coco_letter_raw(coco_message_t *m, const char *telemetry_topic, char *buf)
+{
+    size_t  len = strlen(telemetry_topic);
+
+    if (m->topic.len < len || memcmp(m->topic.data, telemetry_topic, len) != 0
+        || (m->topic.len > len && m->topic.data[len] != '/'))
+    {
+        return false;
+    }
+
+    if (m->topic.len > len) {
+        m->serial = (coco_str_t) { m->topic.data + len + 1,
+                                   m->topic.len - len - 1 };
+
+    } else {
+        coco_letter_queue(m, buf);
+    }
+
+    m->kind = COCO_KIND_TELEMETRY;
+
+    return true;
 }
 
 

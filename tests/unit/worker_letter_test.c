@@ -100,6 +100,13 @@ test_bus(void **state)
     letter_is("kafka", "raw", "{\"serial\":\"R-4\",\"type\":\"X\"}",
               COCO_KIND_TELEMETRY, "R-4");
 
+    /* the key, and the payload as it came, whatever it looks like */
+    letter_is("kafka", "raw/R-5", "{\"Type\":\"Notification\"}",
+              COCO_KIND_TELEMETRY, "R-5");
+    assert_int_equal(message.payload.len, strlen("{\"Type\":"
+                                                 "\"Notification\"}"));
+    letter_is("kafka", "rawer/R-5", "{}", COCO_KIND_EVENT, "");
+
     /* a robot's topic of that name is none of Kafka's */
     letter_is("mqtt", "raw", "{}", COCO_KIND_HEARTBEAT, "");
 }

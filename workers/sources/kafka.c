@@ -18,6 +18,7 @@
 #define COCO_KAFKA_TICK_MS     100     /* how soon a wait sees a stop */
 #define COCO_KAFKA_RETRY_MS    10      /* the lane is full */
 #define COCO_KAFKA_COMMIT_MS   200     /* between two commits */
+#define COCO_KAFKA_TOPIC       249     /* bytes of its name, at most */
 
 typedef struct {
     coco_bus_member_t                *m;
@@ -38,6 +39,8 @@ static bool coco_kafka_takes(coco_kafka_member_t *k,
     const coco_bus_name_t *name);
 static void coco_kafka_run(coco_kafka_member_t *k);
 static bool coco_kafka_push(coco_kafka_member_t *k, rd_kafka_message_t *msg);
+static coco_str_t coco_kafka_topic(const coco_message_t *m, const char *topic,
+    char *buf, size_t size);
 static void coco_kafka_cause(coco_cause_t *ret, const rd_kafka_message_t *msg);
 static int coco_kafka_number(coco_kafka_member_t *k, const char *topic);
 static void coco_kafka_commit(coco_kafka_member_t *k, bool last);
@@ -263,6 +266,7 @@ coco_kafka_push(coco_kafka_member_t *k, rd_kafka_message_t *msg)
 {
     int64_t                ts;
     const char            *topic;
+    char                   raw[COCO_KAFKA_TOPIC + COCO_SERIAL_MAX + 2];
     coco_message_t         m;
     coco_bus_entry_t       entry;
     rd_kafka_timestamp_type_t  type;
@@ -276,12 +280,13 @@ coco_kafka_push(coco_kafka_member_t *k, rd_kafka_message_t *msg)
     m.kind = strcmp(topic, k->m->config->kafka_telemetry_topic) == 0
              ? COCO_KIND_TELEMETRY : COCO_KIND_EVENT;
     m.source = "kafka";
-    m.topic = (coco_str_t) { topic, strlen(topic) };
     m.payload = (coco_str_t) { msg->payload ? msg->payload : "", msg->len };
 
     if (msg->key != NULL) {
         m.serial = (coco_str_t) { msg->key, msg->key_len };
     }
+
+    m.topic = coco_kafka_topic(&m, topic, raw, sizeof(raw));
 
     ts = rd_kafka_message_timestamp(msg, &type);
     m.received_at = m.kind == COCO_KIND_TELEMETRY && ts > 0 ? ts
@@ -298,6 +303,27 @@ coco_kafka_push(coco_kafka_member_t *k, rd_kafka_message_t *msg)
     rd_kafka_message_destroy(msg);
 
     return true;
+}
+
+
+/* Raw telemetry need not name its robot: the key is kept behind the topic, or
+ * its dead letter could never be replayed. */
+static coco_str_t
+coco_kafka_topic(const coco_message_t *m, const char *topic, char *buf,
+    size_t size)
+{
+    int  n;
+
+    if (m->kind != COCO_KIND_TELEMETRY || m->serial.data == NULL
+        || !coco_serial_valid(m->serial))
+    {
+        return (coco_str_t) { topic, strlen(topic) };
+    }
+
+    n = snprintf(buf, size, "%s/%.*s", topic, (int) m->serial.len,
+                 m->serial.data);
+
+    return (coco_str_t) { buf, (size_t) n };
 }
 
 

@@ -246,6 +246,37 @@ def test_telemetry_of_kafka_feeds_fleet_alone(servers, drive):
     assert count(servers, "state_history") == 1
 
 
+@pytest.mark.parametrize("raw_first", [True, False])
+def test_a_heartbeat_of_both_brokers_is_for_both_services(servers, drive,
+                                                          raw_first):
+    ts = now()
+    raw = heartbeat(ts, "PARKED", 30)
+    state = drive(services=STATE)
+    state.push("r-1", raw, ts)
+    state.done()
+    id, = one(servers, "select id::text from coco.robot_state")
+
+    lane = drive(services=OPERATIONS | FLEET, kafka=1, shards=1, linger=50)
+    with psycopg2.connect(servers.postgres) as blocker:
+        blocker.cursor().execute(
+            "lock table coco.fleet_robot in exclusive mode")
+        lane.push("r-0", heartbeat(ts), ts, kind="t", source="kafka")
+        until(lambda: one(servers, "select count(*) from pg_locks"
+                                   " where not granted") == (1,))
+        for kafka in (raw_first, not raw_first):   # they share a batch
+            if kafka:
+                lane.push("r-1", raw, ts, kind="t", source="kafka")
+            else:
+                event(lane, "IoT.Heartbeat", "r-1", ts,
+                      beat("r-1", ts, remotelyControllable=True), id=id)
+    lane.done()
+    assert one(servers, "select telemetry_id::text from coco.fleet_robot"
+                        " where serial = 'r-1'") == (id,)
+    assert cached(servers, "r-1")["battery"]["percent"] == 30
+    copy = cached(servers, "r-1", "robot.ephemeral.")
+    assert (copy["ts"], copy["remotelyControllable"]) == (ts, True)
+
+
 @pytest.mark.parametrize("text, field, reason", [
     (envelope("Robots.Explode", "r-1", 1, {}), "name",
      "no service consumes Robots.Explode"),
@@ -268,6 +299,25 @@ def test_events_that_say_nothing_are_set_aside(servers, lane, text, field,
     assert row[:3] == ("rabbitmq", "decoder", field)
     assert reason in row[3]
     assert row[4:] == (id, 1700000000000)
+
+
+def test_an_event_that_each_service_refuses_is_replayed_by_each(servers,
+                                                                drive):
+    lanes = [drive(services=s) for s in (OPERATIONS, FLEET)]
+    for lane in lanes * 2:
+        lane.push("r-1", "{}", kind="v", source="rabbitmq", topic="t")
+        lane.done()
+    assert sorted(row[1] for row in letters(servers)) == ["fleet",
+                                                          "operations"]
+    servers.query("update coco.dead_letter set replayed_at = now(),"
+                  " reason = ''")
+    for lane, open_ in zip(lanes, ([("fleet",)], [])):
+        lane.process.stdin.write("janitor\n")
+        until(lambda: servers.query(
+            "select service from coco.dead_letter"
+            " where replay_outcome is null") == open_)
+    assert count(servers, "dead_letter", "replay_outcome = 'REFUSED'"
+                                         " and reason <> ''") == 2
 
 
 def test_what_fleet_refuses_of_an_event_stands_with_operations(servers, drive):
