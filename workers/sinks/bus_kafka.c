@@ -374,6 +374,10 @@ coco_kafka_trouble(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     coco_kafka_t  *e = opaque;
 
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && e->error[0] != '\0') {
+        return;                      /* the one before says which, and why */
+    }
+
     snprintf(e->error, sizeof(e->error), "%s: %s",
              rd_kafka_err2str((rd_kafka_resp_err_t) code), reason);
 
