@@ -7,6 +7,7 @@
 
 import { renameSync, writeFileSync } from 'node:fs';
 import { buildApp } from 'fauxqs';
+import { SqsStore } from './node_modules/fauxqs/dist/sqs/sqsStore.js';
 
 const QUEUES = ['events', 'state', 'connectivity'];
 const host = '127.0.0.1';
@@ -38,7 +39,13 @@ if (!Number.isInteger(port) || !file) {
     process.exit(2);
 }
 
-const app = buildApp({ logger: false });
+/* Clients that go by a queue's URL must reach it: the emulator would put names
+   below "localhost" there, which Debian does not resolve. Without a name it
+   takes the one that it was asked by. */
+const sqsStore = new SqsStore();
+sqsStore.host = '';
+
+const app = buildApp({ logger: false, stores: { sqsStore } });
 process.on('SIGTERM', () => process.exit(0));
 
 await app.listen({ host, port });

@@ -69,6 +69,9 @@ def test_env_names_the_buses(buses):
     assert {name: env["COCO_SQS_%s_QUEUE_URL" % name.upper()]
             for name in ("events", "state", "connectivity")} == \
         buses.queue_urls
+    # where clients that go by a queue's URL find it, without a name server
+    assert all(url.startswith(buses.sqs_url + "/")
+               for url in buses.queue_urls.values())
 
 
 def test_a_queue_bound_by_hand_gets_what_is_published(buses):
