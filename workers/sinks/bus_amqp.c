@@ -382,7 +382,7 @@ coco_amqp_login(coco_amqp_t *a)
 
     amqp_channel_open(a->conn, COCO_AMQP_CHANNEL);
 
-    return coco_amqp_reply(a, amqp_get_rpc_reply(a->conn), "channel.open");
+    return coco_amqp_answered(a, "channel.open");
 }
 
 
@@ -444,7 +444,7 @@ coco_amqp_exchange(coco_amqp_t *a, const char *name)
                           amqp_cstring_bytes("fanout"), 0, 1, 0, 0,
                           amqp_empty_table);
 
-    return coco_amqp_reply(a, amqp_get_rpc_reply(a->conn), what);
+    return coco_amqp_answered(a, what);
 }
 
 
@@ -472,7 +472,7 @@ coco_amqp_queue(coco_amqp_t *a, const char *name, bool dead)
     amqp_queue_declare(a->conn, COCO_AMQP_CHANNEL, amqp_cstring_bytes(name), 0,
                        1, 0, 0, arguments);
 
-    return coco_amqp_reply(a, amqp_get_rpc_reply(a->conn), what);
+    return coco_amqp_answered(a, what);
 }
 
 
@@ -487,7 +487,7 @@ coco_amqp_bind(coco_amqp_t *a, const char *queue, const char *exchange)
                     amqp_cstring_bytes(exchange), amqp_empty_bytes,
                     amqp_empty_table);
 
-    return coco_amqp_reply(a, amqp_get_rpc_reply(a->conn), what);
+    return coco_amqp_answered(a, what);
 }
 
 
@@ -527,6 +527,13 @@ coco_amqp_reply(coco_amqp_t *a, amqp_rpc_reply_t reply, const char *what)
     }
 
     return coco_amqp_fail(a, "%s: no answer", what);
+}
+
+
+int
+coco_amqp_answered(coco_amqp_t *a, const char *what)
+{
+    return coco_amqp_reply(a, amqp_get_rpc_reply(a->conn), what);
 }
 
 

@@ -61,6 +61,9 @@ int coco_amqp_beat(coco_amqp_t *a);
 /* Closes the connection; the error is the text. Always COCO_ERROR. */
 int coco_amqp_fail(coco_amqp_t *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same when the last call that awaits an answer (a declaration, consume)
+ * was refused; the error is the broker's text behind what. */
+int coco_amqp_answered(coco_amqp_t *a, const char *what);
 /* The same when status is none of librabbitmq's good ones. */
 int coco_amqp_check(coco_amqp_t *a, int status, const char *what);
 

@@ -134,11 +134,10 @@ coco_rabbitmq_open(coco_rabbitmq_t *e)
 
     coco_amqp_arm(e->amqp);
 
-    if (amqp_confirm_select(coco_amqp_connection(e->amqp), COCO_AMQP_CHANNEL)
-        == NULL)
-    {
-        return coco_amqp_fail(e->amqp, "confirm.select: refused, or the "
-                              "connection was lost");
+    amqp_confirm_select(coco_amqp_connection(e->amqp), COCO_AMQP_CHANNEL);
+
+    if (coco_amqp_answered(e->amqp, "confirm.select") != COCO_OK) {
+        return COCO_ERROR;
     }
 
     e->generation = coco_amqp_generation(e->amqp);

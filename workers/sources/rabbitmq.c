@@ -151,15 +151,19 @@ coco_consumer_open(coco_consumer_t *c)
     coco_bus_ledger_reset(&c->m->ledger);
     coco_amqp_arm(a);
 
-    if (amqp_basic_qos(conn, COCO_AMQP_CHANNEL, 0,
-                       (uint16_t) c->m->config->rabbitmq_prefetch, 0) == NULL
-        || amqp_basic_consume(conn, COCO_AMQP_CHANNEL,
-                              amqp_cstring_bytes(c->m->consumer->queue),
-                              amqp_empty_bytes, 0, 0, 0, amqp_empty_table)
-           == NULL)
-    {
-        return coco_amqp_fail(a, "cannot consume from queue %s",
-                              c->m->consumer->queue);
+    amqp_basic_qos(conn, COCO_AMQP_CHANNEL, 0,
+                   (uint16_t) c->m->config->rabbitmq_prefetch, 0);
+
+    if (coco_amqp_answered(a, "basic.qos") != COCO_OK) {
+        return COCO_ERROR;
+    }
+
+    amqp_basic_consume(conn, COCO_AMQP_CHANNEL,
+                       amqp_cstring_bytes(c->m->consumer->queue),
+                       amqp_empty_bytes, 0, 0, 0, amqp_empty_table);
+
+    if (coco_amqp_answered(a, c->m->consumer->queue) != COCO_OK) {
+        return COCO_ERROR;
     }
 
     atomic_store(&c->m->connected, true);

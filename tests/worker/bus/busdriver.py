@@ -60,14 +60,33 @@ class Brokers:
             pika.URLParameters(self.stack.amqp_url)).channel()
 
     def clean(self):
+        """Empties what is there. Queues are not deleted: one that was made
+        again is lost when this RabbitMQ is killed ("could not be restarted
+        enoent")."""
         self.groups += 1
         if self.down:
             self.restart()
+        for queue in self.QUEUES:
+            until(lambda: self.empty(queue), 60)
+        self.query("truncate coco.outbox")
+
+    def empty(self, queue):
+        channel = self.channel()
+        try:
+            channel.queue_purge(queue)
+            left = channel.queue_declare(queue, passive=True).method
+            return left.message_count == 0 and left.consumer_count == 0
+        except pika.exceptions.ChannelClosedByBroker:
+            return True                        # there is none
+        finally:
+            if channel.connection.is_open:
+                channel.connection.close()
+
+    def delete_queues(self):
         channel = self.channel()
         for queue in self.QUEUES:
             channel.queue_delete(queue)
         channel.connection.close()
-        self.query("truncate coco.outbox")
 
     def kill(self):
         self.down = True

@@ -34,6 +34,18 @@ def drive(bus):
         drivers.append(busdriver.Driver(bus, services, options))
         return drivers[-1]
 
+    one.drivers = drivers
     yield one
     for driver in drivers:
         driver.end()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """The broker's warnings: what a failed test needs to be understood."""
+    report = (yield).get_result()
+    brokers = getattr(item, "funcargs", {}).get("brokers")
+    if report.failed and brokers:
+        lines = [line for line in brokers.stack.log("rabbitmq").splitlines()
+                 if "[warning]" in line or "[error]" in line]
+        report.sections.append(("log of rabbitmq", "\n".join(lines[-40:])))

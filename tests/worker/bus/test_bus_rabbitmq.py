@@ -55,13 +55,6 @@ def test_published_and_confirmed(bus, drive):
     assert driver.stop() < 1500
 
 
-def test_what_no_queue_is_bound_for_counts_as_sent(bus, drive):
-    driver = drive("all")
-    assert driver.sent("IoT.Heartbeat", 0, 50) == (50, "")
-    assert driver.metric("coco_bus_unroutable_total") == 50
-    assert bus.depth("coco.operations") is None, "all services: no queues"
-
-
 def test_the_window_is_not_exceeded_and_small_ones_work(bus, drive):
     driver = drive(bus_window=1)
     assert driver.sent(CHANGE, 0, 50) == (50, "")
@@ -75,17 +68,6 @@ def test_a_large_event(bus, drive):
     until(lambda: bus.unrelayed() == 0)
     found = bus.take("coco.operations", 3)
     assert [len(e["data"]["fill"]) for _, e in found] == [300000] * 3
-
-
-def test_a_queue_with_other_arguments_is_named(bus, drive):
-    channel = bus.channel()
-    channel.queue_declare("coco.fleet", durable=True)
-    channel.connection.close()
-
-    sent, error = drive().sent(CHANGE, 0, 10)
-    assert sent == 0
-    assert "coco.fleet" in error and "PRECONDITION_FAILED" in error
-    assert "delete it" in error
 
 
 def test_a_wrong_password(bus, drive):
@@ -304,25 +286,6 @@ def test_broker_restarted_under_the_consumer(bus, drive):
     until(lambda: set(driver.numbers()) == set(range(20)), 120)
     until(lambda: driver.in_flight() == 0)
     assert bus.depth("coco.operations") == 0
-
-
-def test_the_delivery_limit_sets_a_message_aside(bus, drive):
-    drive(rabbitmq_delivery_limit=2).sent(CHANGE, 7, 1)
-    deliveries = 0
-    while bus.depth("coco.dead") == 0:
-        driver = drive("operations", rabbitmq_delivery_limit=2)
-        driver.say("hold")
-        driver.ask("consume rabbitmq", "consuming")
-        until(lambda: driver.got() or bus.depth("coco.dead"))
-        deliveries += len(driver.got())
-        driver.kill()
-        until(lambda: bus.depth("coco.operations") or bus.depth("coco.dead"))
-        assert deliveries <= 3
-    assert deliveries == 3                     # once, and twice again
-
-    (properties, envelope), = bus.take("coco.dead", 1)
-    assert envelope["data"]["number"] == 7
-    assert properties.headers["x-first-death-reason"] == "delivery_limit"
 
 
 def test_a_message_that_an_operator_puts_back(bus, drive):
