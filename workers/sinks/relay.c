@@ -57,7 +57,9 @@ static int coco_relay_sync(coco_relay_t *r, const char *what);
 
 
 /* Rows of a robot are in one shard, and numbered under its row lock: seq is
- * the order of their transactions. */
+ * the order of their transactions. "between" and the shard in the order leave
+ * the planner the index of what is unrelayed alone: by the primary key, which
+ * it prefers in a backlog, every round would pass all that is relayed. */
 static const coco_pg_statement_t  coco_relay_statements[COCO_R_STATEMENTS] = {
     [COCO_R_LOCK] = {
     "select shard::bigint, pg_try_advisory_lock(class, shard)"
@@ -69,8 +71,9 @@ static const coco_pg_statement_t  coco_relay_statements[COCO_R_STATEMENTS] = {
     "       o.cause_ts, o.cause_id"
     " from unnest($1::int4[], $2::int4[]) as t (shard, rows),"
     " lateral (select * from coco.outbox u"
-    "           where u.shard = t.shard::smallint and u.relayed_at is null"
-    "           order by u.seq limit t.rows) o"
+    "           where u.shard between t.shard::smallint and t.shard::smallint"
+    "            and u.relayed_at is null"
+    "           order by u.shard, u.seq limit t.rows) o"
     " order by o.seq",
     "ii", "relay" },
 

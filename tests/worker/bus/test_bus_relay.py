@@ -54,6 +54,25 @@ def test_a_row_that_no_engine_knows_holds_up_none(bus, drive):
     assert driver.metric("coco_outbox_relayed_total") == 48
 
 
+def scans(bus, index):
+    return bus.query("select idx_scan from pg_stat_user_indexes"
+                     " where indexrelname = %s", index)[0][0]
+
+
+def test_what_is_relayed_is_not_read_again(bus, drive):
+    """Not even by a plan for a backlog."""
+    bus.put(20000)
+    bus.query("analyze coco.outbox")
+    bus.query("update coco.outbox set relayed_at = now() where seq not in"
+              " (select max(seq) from coco.outbox)")
+    before = scans(bus, "outbox_pkey"), scans(bus, "outbox_unrelayed")
+    driver = drive()
+    driver.ask("relay", "relaying")
+    until(lambda: bus.unrelayed() == 0)
+    until(lambda: scans(bus, "outbox_unrelayed") >= before[1] + 16)
+    assert scans(bus, "outbox_pkey") == before[0]
+
+
 def test_two_relays_share_and_one_takes_over(bus, drive):
     first, second = drive(), drive()
     first.ask("relay", "relaying")
