@@ -74,7 +74,7 @@ def break_while(load, under_way, fault, count, within, dice):
     load.start()
     for moment in sorted(dice.uniform(0, within) for _ in range(count)):
         time.sleep(max(0, began + moment - time.monotonic()))
-        hits += load.is_alive() or under_way()
+        hits += load.is_alive() or bool(under_way())
         fault()
     load.end()
     return hits

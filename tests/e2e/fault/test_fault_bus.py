@@ -25,21 +25,29 @@ STORED = ("Robots.StateChange", "Robots.BusinessStateChange")
 
 
 class Split(Ground):
-    """The stack's worker runs the state service, another the rest."""
+    """The stack's worker runs the state service, another the rest, and a
+    queue that was bound by hand hears all of it."""
 
     def __init__(self):
         super().__init__(COCO_BUS="rabbitmq",
                          COCO_WORKER_PROCESS_SERVICES="state")
-        self.service = None
+        self.service = self.bound = None
 
     def up(self):
         super().up()
+        self.bound = bus.Bound(self.env["COCO_AMQP_URL"], STORED)
         self.service = Service(self, "operations,fleet")
         self.service.start()
+        self.service.await_consuming()
+        # RabbitMQ puts the names of new quorum queues on disk only after
+        # three minutes, or when it stops: killed before, it loses them.
+        self.stack.restart("rabbitmq")
         self.service.await_consuming()
         return self
 
     def close(self):
+        if self.bound:
+            self.bound.close()
         if self.service:
             self.service.kill()
         super().close()
@@ -123,7 +131,7 @@ class Published:
         return len(acked), len(found.lost), len(found.duplicates)
 
 
-def sightings(system, bound, serials):
+def sightings(system, messages, serials):
     """(missed, disordered): rows of the outbox that the queue did not see,
     and robots whose first sightings are not in the order of their rows."""
     rows = {serial: {name: [] for name in STORED} for serial in serials}
@@ -132,7 +140,7 @@ def sightings(system, bound, serials):
             " where serial = any(%s) order by seq", serials):
         rows[serial][name].append(id)
     seen = {serial: {name: {} for name in STORED} for serial in serials}
-    for message in list(bound.messages):
+    for message in list(messages):
         if message.key in seen:
             id = json.loads(message.payload)["id"]
             seen[message.key][message.channel].setdefault(id)
@@ -154,22 +162,17 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fault(split, dice, capsys, kind):
-    bound = bus.Bound(split.env["COCO_AMQP_URL"], STORED)
-    try:
-        one = Published(split, "b%d.%x" % (list(KINDS).index(kind),
-                                           os.getpid()))
-        # the broker takes seconds to come back: one of it is enough
-        faults = 1 if "rabbitmq" in KINDS[kind] else 2
-        hits = break_while(one.load(), one.under_way,
-                           lambda: split.kill(*KINDS[kind]), faults, MOMENTS,
-                           dice)
-        acknowledged, lost, duplicates = one.check()
-        serials = one.fleet.serials
-        await_settled("what the queue sees", lambda: sightings(
-            split.system, bound, serials), (0, 0), 15)
-        missed, disordered = sightings(split.system, bound, serials)
-    finally:
-        bound.close()
+    one = Published(split, "b%d.%x" % (list(KINDS).index(kind), os.getpid()))
+    # the broker takes seconds to come back: one of it is enough
+    faults = 1 if "rabbitmq" in KINDS[kind] else 2
+    hits = break_while(one.load(), one.under_way,
+                       lambda: split.kill(*KINDS[kind]), faults, MOMENTS,
+                       dice)
+    acknowledged, lost, duplicates = one.check()
+    serials = one.fleet.serials
+    await_settled("what the queue sees", lambda: sightings(
+        split.system, split.bound.messages, serials), (0, 0), 15)
+    missed, disordered = sightings(split.system, split.bound.messages, serials)
     with capsys.disabled():
         print("\n  %-30s lost=%d duplicates=%d missed=%d disordered=%d "
               "acknowledged=%d faults=%d hits=%d seed=%s" % (
@@ -192,7 +195,8 @@ def test_consumer_stopped_for_a_while(split, capsys):
         load.end()
         one.await_stored()
         time.sleep(max(0, began + PAUSE - time.monotonic()))
-        behind = len(checks.agreement(system, one.fleet.serials))
+        behind = len({finding[1] for finding in checks.agreement(
+            system, one.fleet.serials)})
         assert behind > 0, "nothing was behind: this run proves nothing"
     finally:
         split.service.signal(signal.SIGCONT)
@@ -208,28 +212,26 @@ def test_consumer_stopped_for_a_while(split, capsys):
 
 def test_sightings_find(split):
     """The check finds an event that was not seen and one out of order."""
-    bound = bus.Bound(split.env["COCO_AMQP_URL"], STORED)
-    try:
-        one = Published(split, "seen.%x" % os.getpid(), 500)
-        load = one.load()
-        load.start()
-        load.end()
-        one.check()
-        serials = one.fleet.serials
-        await_for("all seen", lambda: sightings(
-            split.system, bound, serials) == (0, 0))
-    finally:
-        bound.close()
+    one = Published(split, "seen.%x" % os.getpid(), 500)
+    load = one.load()
+    load.start()
+    load.end()
+    one.check()
+    system, serials = split.system, one.fleet.serials
+    await_for("all seen", lambda: sightings(
+        system, split.bound.messages, serials) == (0, 0))
+    messages, places = list(split.bound.messages), {}
+
     # two events of a kind and a robot change places, then one is gone
-    messages, places = bound.messages, {}
-    for i, one in enumerate(messages):
-        places.setdefault((one[:2], one.properties.message_id), i)
-    kinds = [kind for (kind, _) in places if kind[1] in serials]
+    for i, message in enumerate(messages):
+        if message.key in serials:
+            places.setdefault((message[:2], message.properties.message_id), i)
+    kinds = [kind for (kind, _) in places]
     kind = next(kind for kind in kinds if kinds.count(kind) > 1)
     first, second = [i for (one, _), i in places.items() if one == kind][:2]
     messages[first], messages[second] = messages[second], messages[first]
-    assert sightings(split.system, bound, serials) == (0, 1)
+    assert sightings(system, messages, serials) == (0, 1)
     id = messages[first].properties.message_id
-    bound.messages = [one for one in messages
-                      if one.properties.message_id != id]
-    assert sightings(split.system, bound, serials)[0] == 1
+    messages = [message for message in messages
+                if message.properties.message_id != id]
+    assert sightings(system, messages, serials)[0] == 1
