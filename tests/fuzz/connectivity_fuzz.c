@@ -1,5 +1,5 @@
 /*
- * The decoder of DriveU's webhooks. libFuzzer calls this with texts of its making.
+ * The decoder of DriveU's webhooks. libFuzzer calls this with its texts.
  */
 
 #include "targets.h"
