@@ -16,7 +16,9 @@ from stack import Stack  # noqa: E402
 def brokers():
     busdriver.build()
     with Stack(only="postgres rabbitmq kafka", bus="rabbitmq,kafka") as stack:
-        yield busdriver.Brokers(stack.up())
+        brokers = busdriver.Brokers(stack.up())
+        brokers.settle()
+        yield brokers
 
 
 @pytest.fixture

@@ -126,8 +126,9 @@ driver_event(coco_bus_event_t *e, char *text, size_t size, const char *name,
 
     text += 16;
     n = snprintf(text, size - 16, "{\"id\":\"%.36s\",\"name\":\"%s\","
-                 "\"serial\":\"%.*s\",\"ts\":%lld,\"data\":{\"number\":%d}}", id,
-                 name, (int) e->serial.len, e->serial.data, (long long) e->ts,
+                 "\"serial\":\"%.*s\",\"ts\":%lld,\"data\":{\"number\":%d}}",
+                 id, name, (int) e->serial.len, e->serial.data,
+                 (long long) e->ts,
                  number);
     e->payload = (coco_str_t) { text, (size_t) n };
 }

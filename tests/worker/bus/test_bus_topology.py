@@ -1,5 +1,5 @@
 """What is declared, with which arguments. These tests delete the queues, and
-so come after all that kill the broker: see Brokers.clean()."""
+so come after all that kill the broker: see Brokers.settle()."""
 
 import pytest
 
