@@ -14,11 +14,11 @@ from field import SEED
 from ground import Load, await_settled, break_while
 from harness import await_for, connectivity, now_ms
 
-WEBHOOKS = 2000
+WEBHOOKS = 4000
 ROBOTS = 20
 SENDERS = 8
 FAULTS = 3
-MOMENTS = 1.5           # s within which they happen
+MOMENTS = 0.8           # s within which they happen
 
 KINDS = {
     "webhooks, nginx killed": ("nginx",),

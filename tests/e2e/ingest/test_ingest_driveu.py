@@ -281,10 +281,14 @@ def test_bad_one_from_the_queue_is_set_aside(system, serial):
                  "Message": json.dumps(connectivity(serial, "node", "here"))})
     await_for("the good one", lambda: statuses(system, serial) == {
         "node": "here"})
-    rows = await_for("both dead letters", lambda: (lambda r: len(r) == 2 and r)(
-        system.sql("select source, topic, field, reason from coco.dead_letter"
-                   " where strpos(convert_from(payload, 'UTF8'), %s) > 0"
-                   " order by field nulls first", serial)))
+
+    def letters():
+        rows = system.sql(
+            "select source, topic, field, reason from coco.dead_letter"
+            " where strpos(convert_from(payload, 'UTF8'), %s) > 0", serial)
+        return len(rows) == 2 and rows
+
+    rows = await_for("both dead letters", letters)
     assert {row[:2] for row in rows} == {("sqs", "sqs/connectivity")}
     assert "time" in [row[2] for row in rows]
     assert all(row[3] for row in rows)
