@@ -1,5 +1,5 @@
 /*
- * The events and who makes and consumes them. Takes decisions from the
+ * The events and who consumes them. Takes decisions from the
  * configuration alone; knows no broker.
  */
 
@@ -10,17 +10,15 @@
  * transaction that makes it; outsiders bind to it, as to those that no
  * service makes yet. */
 const coco_bus_name_t  coco_bus_names[] = {
-    { "IoT.Heartbeat", COCO_SERVICE_STATE,
-      COCO_SERVICE_OPERATIONS | COCO_SERVICE_FLEET },
-    { "Robots.StateChange", COCO_SERVICE_STATE, COCO_SERVICE_OPERATIONS },
-    { "Robots.BusinessStateChange", COCO_SERVICE_OPERATIONS,
-      COCO_SERVICE_FLEET },
-    { "ConnectivityRawStatusChanged", COCO_SERVICE_STATE, 0 },
-    { "Robots.LidOpen", 0, 0 },
-    { "Robots.LidClose", 0, 0 },
-    { "LidCycle.Complete", 0, 0 },
-    { "Deliveries.DeliveryEvent", 0, 0 },
-    { "DispatchEngine.SupplyEvent", 0, 0 },
+    { "IoT.Heartbeat", COCO_SERVICE_OPERATIONS | COCO_SERVICE_FLEET },
+    { "Robots.StateChange", COCO_SERVICE_OPERATIONS },
+    { "Robots.BusinessStateChange", COCO_SERVICE_FLEET },
+    { "ConnectivityRawStatusChanged", 0 },
+    { "Robots.LidOpen", 0 },
+    { "Robots.LidClose", 0 },
+    { "LidCycle.Complete", 0 },
+    { "Deliveries.DeliveryEvent", 0 },
+    { "DispatchEngine.SupplyEvent", 0 },
 };
 
 const size_t  coco_bus_names_count
@@ -68,7 +66,7 @@ coco_bus_takes(const coco_config_t *config, const coco_bus_name_t *name,
     unsigned service)
 {
     return (config->service_bits & service) != 0
-           && (config->service_bits & name->producer) == 0
+           && !coco_bus_whole(config)
            && coco_bus_consumes(config, name, service);
 }
 

@@ -1,6 +1,6 @@
 /*
- * Which events there are, which service makes each and which consume it: the
- * one table that publishers, declarations and consumers share.
+ * Which events there are and which services consume each: the one table that
+ * publishers, declarations and consumers share.
  */
 
 #ifndef COCO_BUS_TOPOLOGY_H
@@ -10,9 +10,7 @@
 
 typedef struct {
     const char  *name;          /* exchange and topic */
-    unsigned     producer;      /* COCO_SERVICE_…; 0: none is built yet */
-    unsigned     consumers;     /* COCO_SERVICE_… bits; what a service takes
-                                   of itself never goes by the bus */
+    unsigned     consumers;     /* COCO_SERVICE_… bits */
 } coco_bus_name_t;
 
 extern const coco_bus_name_t  coco_bus_names[];
@@ -43,8 +41,11 @@ const coco_bus_name_t *coco_bus_name_find(coco_str_t name);
 bool coco_bus_consumes(const coco_config_t *config,
     const coco_bus_name_t *name, unsigned service);
 
-/* Does the service, which runs here, take it from a broker: what is produced
- * here comes within the transaction, or by the loop engine. */
+/* Does the service, which runs here, take it from a broker? Also what is
+ * produced here, although it has come within the transaction or by the loop
+ * engine: another process may produce it too, the service's queue is one for
+ * all, and what was applied before changes nothing. Where all services run
+ * there is no queue. */
 bool coco_bus_takes(const coco_config_t *config, const coco_bus_name_t *name,
     unsigned service);
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 
+import pika
 import psycopg2
 import pytest
 import requests
@@ -100,6 +101,35 @@ def test_apart(stack, worker, block):
     assert rows(stack, "select count(*) from coco.robot_state_history"
                 " where robot_serial = 'apart-1'") == [(11,)]
     assert rows(stack, "select source, reason from coco.dead_letter") == []
+
+
+def test_services_that_several_processes_run(stack, worker, block):
+    """Whoever made an event, it reaches every service that consumes it, and
+    no queue fills for nobody."""
+    first = apart(stack, worker, block, "state,operations").start()
+    first.await_connected()
+    apart(stack, worker, block, "operations,fleet").start()
+
+    now, robots = int(time.time() * 1000), ["both-%d" % n for n in range(20)]
+    for serial in robots:
+        publish(stack.mqtt_port, serial, *(
+            {"ts": now + n, "state": ("PARKED", "ON_TRIP")[n % 2],
+             "battery": {"percent": 50 - n}} for n in range(9)))
+    wait_for(lambda: {standing(stack, serial) for serial in robots}
+             == {("PARKED", "PARKED", 42)}, 20, "the newest of each")
+    assert rows(stack, "select count(*), count(distinct id)"
+                " from coco.robot_state_history"
+                " where robot_serial like 'both-%%'") == [(180, 180)]
+
+    def depths():
+        with pika.BlockingConnection(
+                pika.URLParameters(stack.amqp_url)) as connection:
+            channel = connection.channel()
+            return [channel.queue_declare(
+                queue, passive=True).method.message_count
+                for queue in ("coco.operations", "coco.fleet")]
+
+    wait_for(lambda: depths() == [0, 0], 20, "empty queues")
 
 
 def test_letters_go_where_their_service_is(stack, worker, block):
