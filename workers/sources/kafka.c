@@ -18,6 +18,8 @@
 #define COCO_KAFKA_TICK_MS     100     /* how soon a wait sees a stop */
 #define COCO_KAFKA_RETRY_MS    10      /* the lane is full */
 #define COCO_KAFKA_COMMIT_MS   200     /* between two commits */
+#define COCO_KAFKA_CLOSE_MS    2000    /* what a stop leaves to the broker */
+#define COCO_KAFKA_LAST_MS     1000    /* of that, to the last commit */
 #define COCO_KAFKA_TOPIC       249     /* bytes of its name, at most */
 
 typedef struct {
@@ -37,6 +39,7 @@ static int coco_kafka_create(coco_kafka_member_t *k);
 static int coco_kafka_subscribe(coco_kafka_member_t *k);
 static bool coco_kafka_takes(coco_kafka_member_t *k,
     const coco_bus_name_t *name);
+static void coco_kafka_close(coco_kafka_member_t *k);
 static void coco_kafka_run(coco_kafka_member_t *k);
 static bool coco_kafka_push(coco_kafka_member_t *k, rd_kafka_message_t *msg);
 static coco_str_t coco_kafka_topic(const coco_message_t *m, const char *topic,
@@ -44,6 +47,7 @@ static coco_str_t coco_kafka_topic(const coco_message_t *m, const char *topic,
 static void coco_kafka_cause(coco_cause_t *ret, const rd_kafka_message_t *msg);
 static int coco_kafka_number(coco_kafka_member_t *k, const char *topic);
 static void coco_kafka_commit(coco_kafka_member_t *k, bool last);
+static rd_kafka_resp_err_t coco_kafka_commit_wait(coco_kafka_member_t *k);
 static void coco_kafka_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *partitions, void *opaque);
 static void coco_kafka_trouble(rd_kafka_t *rk, int code, const char *reason,
@@ -112,13 +116,44 @@ coco_kafka_thread(void *arg)
         rd_kafka_message_destroy(k.pending);
     }
 
-    /* the rebalance commits what is done */
-    rd_kafka_consumer_close(k.rk);
+    coco_kafka_close(&k);
     rd_kafka_topic_partition_list_destroy(k.topics);
     rd_kafka_topic_partition_list_destroy(k.done);
-    rd_kafka_destroy(k.rk);
 
     return NULL;
+}
+
+
+/* Leaves the group, and its rebalance commits what is done. A broker that is
+ * away is given up: librdkafka would wait for it until two requests, one
+ * after the other, have timed out. */
+static void
+coco_kafka_close(coco_kafka_member_t *k)
+{
+    int                flags = 0;
+    int64_t            until;
+    rd_kafka_queue_t  *queue;
+    rd_kafka_error_t  *error;
+
+    until = coco_clock_monotonic_us() + COCO_KAFKA_CLOSE_MS * 1000LL;
+    queue = rd_kafka_queue_new(k->rk);
+    error = rd_kafka_consumer_close_queue(k->rk, queue);
+
+    while (error == NULL && !rd_kafka_consumer_closed(k->rk)) {
+        if (coco_clock_monotonic_us() > until) {
+            flags = RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;
+            break;
+        }
+
+        (void) rd_kafka_queue_poll_callback(queue, COCO_KAFKA_TICK_MS);
+    }
+
+    if (error != NULL) {
+        rd_kafka_error_destroy(error);
+    }
+
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy_flags(k->rk, flags);
 }
 
 
@@ -143,6 +178,10 @@ coco_kafka_create(coco_kafka_member_t *k)
         { "auto.offset.reset", "earliest" },
         { "allow.auto.create.topics", "true" },
         { "fetch.wait.max.ms", "50" },
+        /* what a member's death may take, and a stop without a broker, for
+         * librdkafka waits for what is under way */
+        { "session.timeout.ms", "10000" },
+        { "socket.timeout.ms", "10000" },
     };
 
     conf = coco_kafka_conf(c, settings,
@@ -405,7 +444,8 @@ coco_kafka_commit(coco_kafka_member_t *k, bool last)
     }
 
     k->committed_at = now;
-    err = rd_kafka_commit(k->rk, k->done, !last);
+    err = last ? coco_kafka_commit_wait(k)
+               : rd_kafka_commit(k->rk, k->done, 1);
 
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         /* the messages come again, and have no second effect */
@@ -420,7 +460,35 @@ coco_kafka_commit(coco_kafka_member_t *k, bool last)
 }
 
 
-/* Within rd_kafka_consumer_poll() and _close(), on the member's thread. */
+/* Not by rd_kafka_commit(), which waits for as long as a broker is away. */
+static rd_kafka_resp_err_t
+coco_kafka_commit_wait(coco_kafka_member_t *k)
+{
+    rd_kafka_event_t     *event = NULL;
+    rd_kafka_queue_t     *queue;
+    rd_kafka_resp_err_t   err;
+
+    queue = rd_kafka_queue_new(k->rk);
+    err = rd_kafka_commit_queue(k->rk, k->done, queue, NULL, NULL);
+
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        event = rd_kafka_queue_poll(queue, COCO_KAFKA_LAST_MS);
+        err = event ? rd_kafka_event_error(event)
+                    : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
+
+    if (event != NULL) {
+        rd_kafka_event_destroy(event);
+    }
+
+    rd_kafka_queue_destroy(queue);
+
+    return err;
+}
+
+
+/* Within rd_kafka_consumer_poll() and coco_kafka_close(), on the member's
+ * thread. */
 static void
 coco_kafka_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *partitions, void *opaque)

@@ -1,9 +1,11 @@
 """Kafka, as librdkafka's mock cluster plays it."""
 
 import json
+import os
+import signal
 import subprocess
 
-from busdriver import until
+from busdriver import ROOT, until
 
 CHANGE = "Robots.StateChange"
 RAW = "robot_platform_robot_updates_v1"
@@ -105,6 +107,27 @@ def test_committed_up_to_the_first_that_is_not_done(bus, drive):
     two.ask("consume kafka", "consuming")
     until(lambda: len(fresh(two, 20001)) == 50, 40)
     assert fresh(two, 20000) == list(range(20001, 20051))
+
+
+def test_a_stop_while_the_broker_is_silent(bus, drive, tmp_path):
+    told = tmp_path / "brokers"
+    broker = subprocess.Popen([os.path.join(ROOT, "bin", "coco-kafka"),
+                               str(told), CHANGE])
+    try:
+        until(told.exists)
+        options = {"engines": "kafka", "brokers": told.read_text().strip()}
+        driver = drive("operations", **options)
+        driver.say("hold")
+        driver.ask("consume kafka", "consuming")
+        assert drive(**options).sent(CHANGE, 0, 20)[0] == 20
+        until(lambda: len(driver.numbers()) == 20)
+        broker.send_signal(signal.SIGSTOP)
+        driver.say("done 20")                  # which it cannot commit
+        assert driver.stop() < 14000           # by itself: 70 s
+        assert driver.logged("kafka_commit_failed") == 1
+    finally:
+        broker.kill()
+        broker.wait()
 
 
 def test_events_come_by_rabbitmq_where_both_are_configured(drive):
