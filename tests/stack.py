@@ -218,6 +218,11 @@ class Stack:
         return {"Authorization": "Bearer " + self.token}
 
     def close(self):
+        keep = os.environ.get("COCO_KEEP_LOGS")
+        if keep:
+            shutil.copytree(os.path.join(self.folder, "log"), os.path.join(
+                keep, "%d-%d" % (self.port, time.time())),
+                dirs_exist_ok=True)
         self.coco("clean", check=False)
         if self.made:
             shutil.rmtree(self.folder, ignore_errors=True)
