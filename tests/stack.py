@@ -219,8 +219,9 @@ class Stack:
 
     def close(self):
         keep = os.environ.get("COCO_KEEP_LOGS")
-        if keep:
-            shutil.copytree(os.path.join(self.folder, "log"), os.path.join(
+        log = os.path.join(self.folder, "log")
+        if keep and os.path.isdir(log):
+            shutil.copytree(log, os.path.join(
                 keep, "%d-%d" % (self.port, time.time())),
                 dirs_exist_ok=True)
         self.coco("clean", check=False)

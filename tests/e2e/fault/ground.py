@@ -67,13 +67,15 @@ class Load(threading.Thread):
             raise self.error
 
 
-def break_while(load, under_way, fault, count, within, dice):
-    """Calls fault() so many times within the first seconds of the load; how
-    often something was under way then."""
-    hits, began = 0, time.monotonic()
+def break_while(load, progress, under_way, fault, count, dice):
+    """Calls fault() so many times, each once progress() (0 to 1, how much of
+    the load is sent) has come to a random part of the load; how often
+    something was under way then. The first meets the load for certain."""
+    hits = 0
     load.start()
-    for moment in sorted(dice.uniform(0, within) for _ in range(count)):
-        time.sleep(max(0, began + moment - time.monotonic()))
+    for moment in sorted(dice.uniform(0.02, 0.8) for _ in range(count)):
+        while load.is_alive() and progress() < moment:
+            time.sleep(0.001)
         hits += load.is_alive() or bool(under_way())
         fault()
     load.end()

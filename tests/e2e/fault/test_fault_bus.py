@@ -18,7 +18,6 @@ from harness import await_for
 from publisher import Publisher
 
 HEARTBEATS = 6000
-MOMENTS = 1.0           # s within which the faults happen
 PAUSE = 60 if SECONDS >= 600 else 4     # s that a consumer is stopped
 
 STORED = ("Robots.StateChange", "Robots.BusinessStateChange")
@@ -91,7 +90,7 @@ class Published:
         self.system = ground.system
         self.fleet = Fleet("%s %s" % (SEED, tag), tag)
         self.publisher = Publisher(ground.system.mqtt_port, "bus-" + tag)
-        self.publisher.publish(self.fleet.first())
+        self.first = self.publisher.publish(self.fleet.first())
         self.await_stored()
         self.count = count
 
@@ -101,6 +100,9 @@ class Published:
 
     def stored(self):
         return checks.stored(self.system, self.fleet.serials)
+
+    def progress(self):
+        return (len(self.publisher.acked) - self.first) / self.count
 
     def under_way(self):
         return self.unrelayed() or self.stored() < len(self.publisher.acked)
@@ -165,9 +167,8 @@ def test_fault(split, dice, capsys, kind):
     one = Published(split, "b%d.%x" % (list(KINDS).index(kind), os.getpid()))
     # the broker takes seconds to come back: one of it is enough
     faults = 1 if "rabbitmq" in KINDS[kind] else 2
-    hits = break_while(one.load(), one.under_way,
-                       lambda: split.kill(*KINDS[kind]), faults, MOMENTS,
-                       dice)
+    hits = break_while(one.load(), one.progress, one.under_way,
+                       lambda: split.kill(*KINDS[kind]), faults, dice)
     acknowledged, lost, duplicates = one.check()
     serials = one.fleet.serials
     await_settled("what the queue sees", lambda: sightings(

@@ -13,7 +13,6 @@ from harness import await_for
 
 HEARTBEATS = 3000
 FAULTS = 3
-MOMENTS = 1.5           # s within which they happen
 
 KINDS = {
     "sqs, worker killed": ("worker",),
@@ -53,6 +52,9 @@ class Filling:
     def await_stored(self):
         await_settled("the history", self.stored, len(self.sent))
 
+    def progress(self):
+        return (len(self.sent) - self.base) / HEARTBEATS
+
     def under_way(self):
         return self.stored() < len(self.sent)
 
@@ -76,7 +78,7 @@ def test_fault(ground, dice, capsys, kind):
         ground.kill(*KINDS[kind])
         one.deleted_are_stored()
 
-    hits = break_while(load, one.under_way, fault, FAULTS, MOMENTS, dice)
+    hits = break_while(load, one.progress, one.under_way, fault, FAULTS, dice)
     one.await_stored()
     found = checks.history(system, one.fleet, one.sent)
     with capsys.disabled():

@@ -18,7 +18,6 @@ WEBHOOKS = 4000
 ROBOTS = 20
 SENDERS = 8
 FAULTS = 3
-MOMENTS = 0.8           # s within which they happen
 
 KINDS = {
     "webhooks, nginx killed": ("nginx",),
@@ -147,8 +146,9 @@ class Hooks:
 def test_fault(ground, dice, capsys, kind):
     hooks = Hooks(ground, "%d.%x" % (list(KINDS).index(kind), os.getpid()))
     hits = break_while(
-        hooks.load(), lambda: hooks.done() < len(hooks.ledger),
-        lambda: ground.kill(*KINDS[kind]), FAULTS, MOMENTS, dice)
+        hooks.load(), lambda: len(hooks.ledger) / WEBHOOKS,
+        lambda: hooks.done() < len(hooks.ledger),
+        lambda: ground.kill(*KINDS[kind]), FAULTS, dice)
     await_settled("the inbox", hooks.done, WEBHOOKS)
     lost, twice, foreign = hooks.findings()
     with capsys.disabled():
