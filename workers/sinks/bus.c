@@ -121,6 +121,25 @@ coco_bus_destroy(coco_bus_t *bus)
 }
 
 
+int
+coco_bus_open(coco_bus_t *bus)
+{
+    int               rc = COCO_OK;
+    coco_bus_slot_t  *s;
+
+    for (size_t i = 0; i < bus->count; i++) {
+        s = &bus->slots[i];
+
+        if (s->type->open != NULL && s->type->open(s->data) != COCO_OK) {
+            bus->error = s->type->error(s->data);
+            rc = COCO_ERROR;
+        }
+    }
+
+    return rc;
+}
+
+
 size_t
 coco_bus_send(coco_bus_t *bus, const coco_bus_event_t *events, size_t count)
 {

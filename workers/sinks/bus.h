@@ -48,6 +48,10 @@ void coco_bus_destroy(coco_bus_t *bus);
 bool coco_bus_carries_events(const coco_config_t *config);
 bool coco_bus_carries_raw(const coco_config_t *config);
 
+/* Prepares what a first event would find: the exchanges are there to be bound
+ * to. COCO_ERROR: some engine is away; coco_bus_send() tries by itself. */
+int coco_bus_open(coco_bus_t *bus);
+
 /*
  * Publishes in order, with a window of unconfirmed events, and waits until
  * all engines have confirmed, or one has failed (connection lost, nack,
@@ -59,7 +63,8 @@ bool coco_bus_carries_raw(const coco_config_t *config);
 size_t coco_bus_send(coco_bus_t *bus, const coco_bus_event_t *events,
     size_t count);
 
-/* What the last short coco_bus_send() failed of; for logs. */
+/* What the last coco_bus_open(), or short coco_bus_send(), failed of; for
+ * logs. */
 const char *coco_bus_error(const coco_bus_t *bus);
 
 #endif /* COCO_BUS_H */

@@ -245,17 +245,18 @@ coco_amqp_open(coco_amqp_t *a)
         return COCO_ERROR;
     }
 
-    a->generation++;
-    a->up = true;
     a->beaten = coco_clock_monotonic_us();
-    coco_metrics_shift(COCO_G_BUS_CONNECTED, COCO_LANE_BUS, 1);
-    coco_log(COCO_LOG_INFO, "rabbitmq_connected", "name", "%s", a->name,
-             "host", "%s", a->config->rabbitmq_host, "port", "%d",
-             (int) a->config->rabbitmq_port, NULL);
 
     if (coco_amqp_declare(a) != COCO_OK) {
         return COCO_ERROR;
     }
+
+    a->generation++;
+    a->up = true;
+    coco_metrics_shift(COCO_G_BUS_CONNECTED, COCO_LANE_BUS, 1);
+    coco_log(COCO_LOG_INFO, "rabbitmq_connected", "name", "%s", a->name,
+             "host", "%s", a->config->rabbitmq_host, "port", "%d",
+             (int) a->config->rabbitmq_port, NULL);
 
     return COCO_OK;
 }

@@ -13,10 +13,12 @@ typedef struct {
     void       *(*create)(const coco_bus_options_t *options,
                           coco_stop_t *stop);
     void        (*destroy)(void *engine);
+    /* As coco_bus_open(); NULL: there is nothing to prepare. */
+    int         (*open)(void *engine);
     /* As coco_bus_send(), for this engine. */
     size_t      (*send)(void *engine, const coco_bus_event_t *events,
                         size_t count);
-    /* Why the last send was short. */
+    /* Why the last open failed, or the last send was short. */
     const char *(*error)(const void *engine);
 } coco_bus_engine_t;
 

@@ -62,7 +62,7 @@ static int coco_kafka_properties(rd_kafka_conf_t *conf, const char *list,
 
 
 const coco_bus_engine_t  coco_bus_kafka = {
-    "kafka", coco_kafka_create, coco_kafka_destroy, coco_kafka_send,
+    "kafka", coco_kafka_create, coco_kafka_destroy, NULL, coco_kafka_send,
     coco_kafka_error,
 };
 

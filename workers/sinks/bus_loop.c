@@ -49,7 +49,7 @@ static void coco_loop_release(coco_loop_send_t *s);
 
 
 const coco_bus_engine_t  coco_bus_loop = {
-    "loop", coco_loop_create, coco_loop_destroy, coco_loop_send,
+    "loop", coco_loop_create, coco_loop_destroy, NULL, coco_loop_send,
     coco_loop_error,
 };
 

@@ -32,6 +32,7 @@ typedef struct {
 static void *coco_rabbitmq_create(const coco_bus_options_t *options,
     coco_stop_t *stop);
 static void coco_rabbitmq_destroy(void *engine);
+static int coco_rabbitmq_connect(void *engine);
 static size_t coco_rabbitmq_send(void *engine, const coco_bus_event_t *events,
     size_t count);
 static const char *coco_rabbitmq_error(const void *engine);
@@ -48,7 +49,7 @@ static int coco_rabbitmq_ack(coco_rabbitmq_t *e, const amqp_basic_ack_t *ack);
 
 const coco_bus_engine_t  coco_bus_rabbitmq = {
     "rabbitmq", coco_rabbitmq_create, coco_rabbitmq_destroy,
-    coco_rabbitmq_send, coco_rabbitmq_error,
+    coco_rabbitmq_connect, coco_rabbitmq_send, coco_rabbitmq_error,
 };
 
 
@@ -92,6 +93,20 @@ static const char *
 coco_rabbitmq_error(const void *engine)
 {
     return coco_amqp_error(((const coco_rabbitmq_t *) engine)->amqp);
+}
+
+
+static int
+coco_rabbitmq_connect(void *engine)
+{
+    int               rc;
+    coco_rabbitmq_t  *e = engine;
+
+    coco_amqp_begin(e->amqp);
+    rc = coco_rabbitmq_open(e);
+    coco_amqp_end(e->amqp);
+
+    return rc;
 }
 
 

@@ -44,6 +44,7 @@ struct coco_relay_s {
 };
 
 static void *coco_relay_thread(void *arg);
+static int coco_relay_open(coco_relay_t *r);
 static int coco_relay_connect(coco_relay_t *r);
 static int coco_relay_locks(coco_relay_t *r);
 static int coco_relay_round(coco_relay_t *r, size_t *ret_count);
@@ -149,7 +150,8 @@ coco_relay_thread(void *arg)
     coco_backoff_t   backoff = { 0, 0 };
 
     while (!coco_stop_wait(&r->stop, ms)) {
-        if (coco_relay_connect(r) != COCO_OK
+        if (coco_relay_open(r) != COCO_OK
+            || coco_relay_connect(r) != COCO_OK
             || coco_relay_locks(r) != COCO_OK
             || coco_relay_round(r, &count) != COCO_OK)
         {
@@ -165,6 +167,22 @@ coco_relay_thread(void *arg)
     coco_pg_close(r->pg);
 
     return NULL;
+}
+
+
+/* Before there is anything to relay, and after a loss: somebody may want to
+ * bind a queue. */
+static int
+coco_relay_open(coco_relay_t *r)
+{
+    if (coco_bus_open(r->bus) == COCO_OK) {
+        return COCO_OK;
+    }
+
+    coco_log(COCO_LOG_WARN, "relay_held_up", "error", "%s",
+             coco_bus_error(r->bus), NULL);
+
+    return COCO_ERROR;
 }
 
 
