@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from busdriver import ROOT, until
+from native import ROOT, until
 
 CHANGE = "Robots.StateChange"
 RAW = "robot_platform_robot_updates_v1"

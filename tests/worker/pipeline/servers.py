@@ -10,46 +10,21 @@ import subprocess
 import tempfile
 import time
 
+import native
 import psycopg2
 import redis
+from native import BUILD, ROOT, until
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__)))))
-BUILD = os.environ.get("COCO_BUILD", os.path.join(ROOT, "build"))
 PG_BIN = "/usr/lib/postgresql/15/bin"
 DRIVER = os.path.join(BUILD, "tests", "pipeline_driver")
 PKGS = ["libpq", "hiredis", "libcrypto", "libmicrohttpd", "libsystemd", "inih",
         "libcurl", "librabbitmq", "rdkafka"]
 
 
-def until(what, seconds=20):
-    """Waits for what() to be true; fails with its name."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value:
-            return value
-        assert time.monotonic() < end, "in vain: %s" % what
-        time.sleep(0.02)
-
-
 def build():
-    """The driver, from the libraries that make builds."""
-    subprocess.run(["make", "-s", "-C", ROOT, "BUILD=" + BUILD,
-                    BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"],
-                   check=True)
-    flags = [subprocess.run(["pkg-config", what] + PKGS, check=True, text=True,
-                            stdout=subprocess.PIPE).stdout.split()
-             for what in ("--cflags", "--libs")]
-    os.makedirs(os.path.dirname(DRIVER), exist_ok=True)
-    subprocess.run(
-        [os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall",
-         "-Wextra", "-Werror", "-Wno-unused-parameter", "-D_GNU_SOURCE",
-         "-pthread"] + os.environ.get("SAN", "").split() +
-        ["-I" + ROOT + "/src/core", "-I" + ROOT + "/workers"] + flags[0] +
-        ["-o", DRIVER, os.path.join(os.path.dirname(__file__), "driver.c"),
-         BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"] + flags[1] +
-        ["-lpaho-mqtt3as", "-lm"], check=True)
+    """The driver."""
+    native.build(os.path.join(os.path.dirname(__file__), "driver.c"),
+                 "pipeline_driver", PKGS, ["-lpaho-mqtt3as"])
 
 
 def as_postgres(command, **kwargs):

@@ -1,0 +1,40 @@
+"""Programs in C that a suite is driven by, and waiting for what they do."""
+
+import os
+import shlex
+import subprocess
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.environ.get("COCO_BUILD", os.path.join(ROOT, "build"))
+
+
+def until(what, seconds=20):
+    """Waits for what() to be true; fails with its name."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        assert time.monotonic() < end, "in vain: %s" % what
+        time.sleep(0.02)
+
+
+def build(source, name, packages, libraries=()):
+    """Builds build/tests/NAME from a source and the libraries that make
+    builds, with its compiler and flags; returns its path."""
+    ours = [BUILD + "/libcoco_worker.a", BUILD + "/libcoco_core.a"]
+    path = os.path.join(BUILD, "tests", name)
+    subprocess.run(["make", "-s", "-C", ROOT, "BUILD=" + BUILD, *ours],
+                   check=True)
+    cflags, libs = (shlex.split(subprocess.run(
+        ["pkg-config", what, *packages], check=True, text=True,
+        stdout=subprocess.PIPE).stdout) for what in ("--cflags", "--libs"))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    subprocess.run(
+        [os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall",
+         "-Wextra", "-Werror", "-Wno-unused-parameter", "-D_GNU_SOURCE",
+         "-pthread", *os.environ.get("SAN", "").split(),
+         "-I" + ROOT + "/src/core", "-I" + ROOT + "/workers", *cflags,
+         "-o", path, source, *ours, *libs, *libraries, "-lm"], check=True)
+    return path
