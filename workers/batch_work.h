@@ -27,6 +27,8 @@ typedef enum {
     COCO_ITEM_SUBJECTS,
     COCO_ITEM_WEBHOOK = COCO_ITEM_SUBJECTS,
     COCO_ITEM_ROBOT_EVENT,
+    COCO_ITEM_TASK,             /* a row of robot_task */
+    COCO_ITEM_LID_CLOSE,        /* Robots.LidClose, LidCycle.Complete */
     COCO_ITEM_KINDS,
     COCO_ITEM_NOTHING           /* an event that nobody here consumes */
 } coco_item_kind_e;
@@ -37,6 +39,27 @@ typedef enum {
 #define COCO_PART_TELEMETRY   2u    /* fleet's */
 #define COCO_PART_BUSINESS    4u    /* fleet's */
 #define COCO_PARTS_FLEET      (COCO_PART_TELEMETRY | COCO_PART_BUSINESS)
+#define COCO_PART_DELIVERIES  8u
+#define COCO_PART_LID         16u   /* the state service's: is what a heartbeat
+                                       says of its lid what the cycle says? */
+
+/* A row of robot_task. */
+typedef enum {
+    COCO_TASK_LID = 0,
+    COCO_TASK_SEEN,
+    COCO_TASK_EXPIRY,
+    COCO_TASK_ARRIVAL
+} coco_task_e;
+
+typedef struct {
+    coco_task_e            task;
+    coco_id_t              subject;      /* SEEN, ARRIVAL: the heartbeat;
+                                            EXPIRY: the command */
+    coco_id_t              delivery;     /* ARRIVAL */
+    coco_delivery_event_e  arrival;      /* ARRIVAL: at the pickup or drop-off */
+    bool                   open;         /* SEEN */
+    int64_t                ts;           /* SEEN, ARRIVAL: ms */
+} coco_task_t;
 
 /* A message's way through the batch. */
 struct coco_item_s {
@@ -52,6 +75,8 @@ struct coco_item_s {
         coco_business_change_t  business_change;
         coco_connectivity_t     webhook;
         coco_robot_event_t      event;
+        coco_task_t             task;
+        coco_lid_close_t        close;
     };
     coco_state_e           state;        /* heartbeat: the one that stands */
     bool                   newer;        /* heartbeat: than what was stored */
@@ -137,6 +162,8 @@ struct coco_writer_s {
             coco_items_t        business_changes;
             coco_items_t        webhooks;     /* by id */
             coco_items_t        events;       /* by id */
+            coco_items_t        tasks;        /* by id */
+            coco_items_t        bus_closes;   /* by id */
         };
         coco_items_t            kinds[COCO_ITEM_KINDS];
     };
@@ -151,6 +178,14 @@ struct coco_writer_s {
     size_t                      change_count;
     coco_link_t                *links;        /* by serial */
     size_t                      link_count;
+
+    /* batch_lid.c's, and batch_delivery.c's, in the arena */
+    struct coco_lid_work_s       *lid;        /* NULL: no lid in this part */
+    struct coco_delivery_work_s  *delivery;   /* NULL: no delivery */
+    coco_lid_close_t            *closes;      /* for the deliveries service:
+                                                 made here (direct), or come by
+                                                 the bus; by serial, time */
+    size_t                       close_count;
 
     int64_t                     cutoff;       /* ms; older is late */
     uint64_t                    inserted;     /* heartbeats */
@@ -258,6 +293,36 @@ int coco_connectivity_outbox(coco_writer_t *w, int *ret_slot);
 int coco_connectivity_read(coco_writer_t *w);
 /* The groups' teleoperation, from the result of coco_rows_driveu(). */
 int coco_connectivity_enrich(coco_writer_t *w, const PGresult *res);
+
+/*
+ * batch_lid.c: robot events, and the tasks LID, SEEN and EXPIRY, under the
+ * locks of lid_robot: the history, the cycles, their events, the answers to
+ * commands, the commands that PIN entries cause. The round reads; the rest is
+ * queued by coco_lid_write() in the order of the tables. Fills w->closes when
+ * the deliveries service is here (direct).
+ */
+int coco_task_decode_item(coco_writer_t *w, coco_item_t *item, int64_t now,
+    coco_error_t *err);
+coco_turn_e coco_lid_turn(coco_writer_t *w);
+int coco_lid_write(coco_writer_t *w);
+/* Queues their events. COCO_ERROR: no memory. */
+int coco_lid_outbox(coco_writer_t *w);
+/* After the commit: tells the nginx processes that wait. */
+void coco_lid_replies(coco_writer_t *w);
+
+/* batch_watch.c: what heartbeats tell beside their state: a lid that
+ * contradicts its cycle, an arrival. Queues the read in the round that locks
+ * robot_state (slot -1: nothing asked), takes its result, and queues the
+ * tasks that follow. */
+int coco_rows_watch(coco_writer_t *w);
+int coco_watch_read(coco_writer_t *w, const PGresult *res);
+void coco_watch_write(coco_writer_t *w);
+
+/* batch_delivery.c: what closes and arrivals do to deliveries. The round
+ * locks and reads; coco_deliveries_write() queues, through
+ * coco.delivery_apply(). */
+coco_turn_e coco_deliveries_turn(coco_writer_t *w);
+int coco_deliveries_write(coco_writer_t *w);
 
 /* batch_redis.c: after the commit. */
 void coco_batch_redis(coco_writer_t *w);

@@ -79,6 +79,7 @@ static const struct {
     { "state", COCO_SERVICE_STATE },
     { "operations", COCO_SERVICE_OPERATIONS },
     { "fleet", COCO_SERVICE_FLEET },
+    { "deliveries", COCO_SERVICE_DELIVERIES },
 };
 
 #define COCO_CONFIG_SERVICES                                                  \

@@ -123,6 +123,17 @@ typedef struct {
     char                *redis_password;
     char                *redis_password_file;
 
+    uint64_t             lid_window;
+    uint64_t             lid_cycle_timeout;
+    uint64_t             lid_pin_age;
+    uint64_t             lid_command_timeout;
+    uint64_t             tasks_poll;
+
+    char                *commands_topic;           /* + stands for the serial */
+    char                *commands_shadow_topic;
+    uint64_t             commands_retry;
+    uint64_t             commands_poll;
+
     uint64_t             heartbeat_ttl;
     uint64_t             retention_days;
     uint64_t             janitor_outbox_hours;
@@ -130,6 +141,8 @@ typedef struct {
     uint64_t             janitor_dead_letter_max;
     uint64_t             janitor_webhook_days;
     uint64_t             janitor_idempotency_hours;
+    uint64_t             janitor_command_days;
+    uint64_t             janitor_anomaly_days;
 } coco_config_t;
 
 /* Every mistake is a line on `errors`, with its place and a remedy; then

@@ -185,6 +185,20 @@ const coco_option_t  coco_options[] = {
     secret("redis.password", redis_password),
     string("redis.password_file", "", 0, 4096, redis_password_file),
 
+    duration("lid.window", "2s", 10, COCO_MINUTE, lid_window),
+    duration("lid.cycle_timeout", "30m", COCO_SECOND, COCO_DAY,
+             lid_cycle_timeout),
+    duration("lid.pin_age", "60s", COCO_SECOND, COCO_HOUR, lid_pin_age),
+    duration("lid.command_timeout", "10s", 100, 10 * COCO_MINUTE,
+             lid_command_timeout),
+    duration("tasks.poll", "1s", 10, COCO_MINUTE, tasks_poll),
+
+    string("commands.topic", "robot/+/commands", 1, 1024, commands_topic),
+    string("commands.shadow_topic", "robot/+/shadow/update", 1, 1024,
+           commands_shadow_topic),
+    duration("commands.retry", "1s", 10, COCO_MINUTE, commands_retry),
+    duration("commands.poll", "1s", 10, COCO_MINUTE, commands_poll),
+
     duration("state.heartbeat_ttl", "120s", COCO_SECOND, COCO_DAY,
              heartbeat_ttl),
     number("state.retention_days", "30", 1, 36500, retention_days),
@@ -197,6 +211,8 @@ const coco_option_t  coco_options[] = {
     number("janitor.webhook_days", "30", 1, 36500, janitor_webhook_days),
     number("janitor.idempotency_hours", "24", 24, 8760,
            janitor_idempotency_hours),
+    number("janitor.command_days", "90", 1, 36500, janitor_command_days),
+    number("janitor.anomaly_days", "90", 1, 36500, janitor_anomaly_days),
 };
 
 #undef string

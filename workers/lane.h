@@ -32,6 +32,11 @@ typedef struct {
     bool         direct;             /* what one service of this process makes
                                         is applied by the others of it in the
                                         same transaction, not by the bus */
+    unsigned     lid_window_ms;      /* coco_lid_rules_t; and how long a close
+                                        waits for its open */
+    unsigned     lid_cycle_ms;
+    unsigned     lid_pin_age_ms;     /* an older PIN entry opens nothing */
+    unsigned     lid_timeout_ms;     /* of a command that a PIN entry causes */
     bool         fleet_from_kafka;   /* fleet's telemetry is not ours to write,
                                         it comes as COCO_KIND_TELEMETRY */
     const struct coco_bus_options_s  *bus;   /* NULL: nothing is published by

@@ -13,8 +13,10 @@ typedef enum {
     COCO_KIND_ROBOT_EVENT,
     COCO_KIND_CONNECTIVITY,     /* a DriveU webhook */
     COCO_KIND_EVENT,            /* an event of the bus, in its envelope */
-    COCO_KIND_TELEMETRY         /* a heartbeat of the Kafka topic, for the
+    COCO_KIND_TELEMETRY,        /* a heartbeat of the Kafka topic, for the
                                    fleet service alone; keyed by serial */
+    COCO_KIND_TASK              /* a row of robot_task: payload is its data,
+                                   topic its kind */
 } coco_kind_e;
 
 /* Where an event's cause stands among others of the robot, as the bus carries
@@ -49,7 +51,7 @@ typedef struct {
                                            0: not counted */
     coco_cause_t          cause;        /* COCO_KIND_EVENT */
     bool                  inbox;        /* it is a row of webhook_inbox: */
-    coco_id_t             inbox_id;
+    coco_id_t             inbox_id;     /* or, COCO_KIND_TASK, of robot_task */
     coco_id_t             replay_of;    /* the dead letter, when source is
                                            "replay" */
 } coco_message_t;

@@ -84,6 +84,18 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
         "Events that no queue was bound for." },
     [COCO_M_RELAYED] = { "coco_outbox_relayed_total",
         "Rows of the outbox that were relayed." },
+    [COCO_M_LID_CYCLES] = { "coco_lid_cycles_total",
+        "Lid cycles that were completed." },
+    [COCO_M_ANOMALIES] = { "coco_anomalies_total",
+        "Anomalies of lids and deliveries." },
+    [COCO_M_DELIVERY_EVENTS] = { "coco_delivery_events_total",
+        "Changes of deliveries that messages have caused." },
+    [COCO_M_COMMANDS_SENT] = { "coco_commands_sent_total",
+        "Commands published to robots, repeats included." },
+    [COCO_M_COMMANDS_ENDED] = { "coco_commands_ended_total",
+        "Commands that were answered or have expired." },
+    [COCO_M_SHADOWS_SENT] = { "coco_shadows_sent_total",
+        "Shadow updates published to robots." },
 };
 
 static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
@@ -109,6 +121,8 @@ static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
         "Webhooks about vehicles that no mapping knows." },
     [COCO_G_OUTBOX_PENDING] = { "coco_outbox_pending",
         "Rows of the outbox that no bus has confirmed." },
+    [COCO_G_COMMANDS_CONNECTED] = { "coco_commands_connected",
+        "Whether the connection that commands leave by is up." },
 };
 
 static const coco_metrics_histogram_t

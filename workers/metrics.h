@@ -31,6 +31,12 @@ typedef enum {
     COCO_M_BUS_ERRORS,          /* coco_bus_errors_total{lane} losses, nacks */
     COCO_M_BUS_UNROUTABLE,      /* coco_bus_unroutable_total{lane} */
     COCO_M_RELAYED,             /* coco_outbox_relayed_total{lane} */
+    COCO_M_LID_CYCLES,          /* coco_lid_cycles_total{lane} completed */
+    COCO_M_ANOMALIES,           /* coco_anomalies_total{lane} */
+    COCO_M_DELIVERY_EVENTS,     /* coco_delivery_events_total{lane} */
+    COCO_M_COMMANDS_SENT,       /* coco_commands_sent_total{lane} repeats too */
+    COCO_M_COMMANDS_ENDED,      /* coco_commands_ended_total{lane} outcomes */
+    COCO_M_SHADOWS_SENT,        /* coco_shadows_sent_total{lane} */
     COCO_M_COUNTERS
 } coco_counter_e;
 
@@ -46,6 +52,7 @@ typedef enum {
     COCO_G_BUS_CONNECTED,       /* coco_bus_connected{lane} */
     COCO_G_WEBHOOKS_WAITING,    /* coco_webhooks_waiting{lane} unmapped */
     COCO_G_OUTBOX_PENDING,      /* coco_outbox_pending{lane} */
+    COCO_G_COMMANDS_CONNECTED,  /* coco_commands_connected{lane} */
     COCO_M_GAUGES
 } coco_gauge_e;
 

@@ -9,14 +9,18 @@
 #define COCO_SERVICE_H
 
 #include "coco_connectivity.h"
+#include "coco_delivery.h"
 #include "coco_heartbeat.h"
+#include "coco_lid.h"
 #include "coco_readiness.h"
+#include "coco_robot_event.h"
 
 /* Which of them run in a process; the words of --services. */
 #define COCO_SERVICE_STATE       1u
 #define COCO_SERVICE_OPERATIONS  2u
 #define COCO_SERVICE_FLEET       4u
-#define COCO_SERVICES_ALL        7u
+#define COCO_SERVICE_DELIVERIES  8u
+#define COCO_SERVICES_ALL        15u
 
 /* Robots.StateChange. Strings belong to whoever made the event. */
 typedef struct {
@@ -117,5 +121,79 @@ bool coco_service_fleet_heartbeat(coco_fleet_record_t *record,
     const coco_heartbeat_t *hb);
 bool coco_service_fleet_business_change(coco_fleet_record_t *record,
     const coco_business_change_t *change);
+
+
+/* Deliveries service: the records are the deliveries of a robot that are not
+ * final, and those that a reference names. */
+
+typedef struct {
+    coco_id_t               id;
+    coco_delivery_status_e  status;
+    coco_str_t              serial;        /* of the attempt; data NULL: none */
+    coco_lid_source_e       flow;          /* NONE: not said */
+    coco_str_t              pin;           /* data NULL: none */
+    int64_t                 created_at;    /* ms */
+    double                  pickup_latitude, pickup_longitude;
+    double                  dropoff_latitude, dropoff_longitude;
+    bool                    loaded_here;   /* a cycle loaded it: */
+    coco_id_t               loaded_cycle;
+    int64_t                 early_close_at;  /* ms, or COCO_NEVER */
+} coco_delivery_record_t;
+
+/* Robots.LidClose, or LidCycle.Complete. */
+typedef struct {
+    coco_id_t        id;                   /* of the event */
+    coco_str_t       serial;
+    int64_t          closed_at;            /* ms, the robot's */
+    coco_lid_data_t  data;
+    bool             complete;             /* LidCycle.Complete */
+} coco_lid_close_t;
+
+typedef enum {
+    COCO_ANOMALY_NONE = 0,
+    COCO_ANOMALY_NO_DELIVERY,
+    COCO_ANOMALY_SEVERAL_DELIVERIES,
+    COCO_ANOMALY_NEVER_CLOSED,
+    COCO_ANOMALY_CLOSE_WITHOUT_OPEN,
+    COCO_ANOMALY_RESYNC
+} coco_anomaly_e;
+
+coco_str_t coco_anomaly_name(coco_anomaly_e kind);
+
+typedef struct {
+    coco_delivery_record_t  *delivery;     /* NULL: none changes */
+    coco_delivery_status_e   from;
+    coco_delivery_status_e   to[2];        /* one after the other; NONE: none */
+    bool                     early;        /* early_close_at is to be kept */
+    coco_anomaly_e           anomaly;
+    const char              *reason;       /* of the anomaly; static */
+} coco_delivery_effect_t;
+
+/*
+ * CONTRACT "Lid rules": which delivery a close loads or completes, by its
+ * reference or by the fallback lookup (one active delivery of this serial,
+ * created within 24 hours); changes the records. The candidates of an anomaly
+ * are all active ones among them.
+ */
+void coco_service_deliveries_close(coco_delivery_record_t *records,
+    size_t count, const coco_lid_close_t *close, int64_t now,
+    coco_delivery_effect_t *ret);
+
+/* A heartbeat of time `at` (ms) was at the target of the delivery: `event` is
+ * ARRIVE_PICKUP or ARRIVE_DROPOFF. */
+void coco_service_deliveries_arrival(coco_delivery_record_t *record,
+    coco_delivery_event_e event, int64_t at, coco_delivery_effect_t *ret);
+
+/* Is the robot of this heartbeat at the target of the delivery, standing? */
+bool coco_service_deliveries_arrived(const coco_delivery_record_t *record,
+    const coco_heartbeat_t *hb, coco_delivery_event_e *ret_event);
+
+/* PIN_ENTRY_LID_OPEN with lid_opened false: may the lid be opened, for which
+ * delivery and as what (PIN or PINLESS)? position NULL: not known. NULL: no,
+ * and *ret_reason (static) says why. */
+const coco_delivery_record_t *coco_service_deliveries_pin(
+    const coco_delivery_record_t *records, size_t count, coco_str_t pin,
+    const double position[2], coco_lid_source_e *ret_source,
+    const char **ret_reason);
 
 #endif /* COCO_SERVICE_H */
