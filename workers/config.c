@@ -578,6 +578,9 @@ coco_config_check(coco_config_reader_t *r)
     coco_config_filter_check(r, "mqtt.telemetry_filter",
                              c->mqtt_telemetry_filter);
     coco_config_filter_check(r, "mqtt.events_filter", c->mqtt_events_filter);
+    coco_config_filter_check(r, "commands.topic", c->commands_topic);
+    coco_config_filter_check(r, "commands.shadow_topic",
+                             c->commands_shadow_topic);
     coco_config_tls_check(r);
     coco_config_postgres_check(r);
     coco_config_bus_check(r);
@@ -597,6 +600,11 @@ coco_config_check(coco_config_reader_t *r)
                           "mqtt.reconnect_max");
     }
 
+    if (c->lid_window >= c->lid_cycle_timeout) {
+        coco_config_wrong(r, "lid.window", "must be below "
+                          "lid.cycle_timeout");
+    }
+
     if (c->journal_low_water >= c->journal_high_water) {
         coco_config_wrong(r, "journal.low_water", "must be below "
                           "journal.high_water");
@@ -609,7 +617,8 @@ coco_config_check(coco_config_reader_t *r)
 }
 
 
-/* One level is +, which stands for the serial; no other wildcard. */
+/* One level is +, which stands for the serial; no other wildcard. A filter, or
+ * a topic to publish to. */
 static void
 coco_config_filter_check(coco_config_reader_t *r, const char *name,
     const char *filter)
@@ -623,8 +632,8 @@ coco_config_filter_check(coco_config_reader_t *r, const char *name,
         || (plus[1] != '/' && plus[1] != '\0'))
     {
         coco_config_wrong(r, name, "\"%s\" must have exactly one level that "
-                          "is +, where the serial stands, as in "
-                          "robot/+/status", filter);
+                          "is +, where the serial stands, as in %s", filter,
+                          coco_option_find(name)->preset);
     }
 
     if (strncmp(filter, "$share/", 7) == 0) {

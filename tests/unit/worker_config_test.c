@@ -242,9 +242,22 @@ test_combinations(void **state)
 {
     refused("[mqtt]\ntelemetry_filter = robot/#\n",
             "2: mqtt.telemetry_filter: \"robot/#\" must have exactly one "
-            "level that is +");
+            "level that is +, where the serial stands, as in "
+            "robot/+/status\n");
     refused("[mqtt]\nevents_filter = a/+/+\n", "2: mqtt.events_filter: ");
     refused("[mqtt]\nevents_filter = a/b+/c\n", "2: mqtt.events_filter: ");
+    refused("[commands]\ntopic = robot/commands\n",
+            "2: commands.topic: \"robot/commands\" must have exactly one "
+            "level that is +, where the serial stands, as in "
+            "robot/+/commands\n");
+    refused("[commands]\nshadow_topic = $aws/things/+/shadow/#\n",
+            "2: commands.shadow_topic: ");
+    assert_int_equal(load("[commands]\n"
+                          "shadow_topic = $aws/things/+/shadow/update\n"),
+                     COCO_OK);
+    coco_config_free(&config);
+    refused("[lid]\nwindow = 2s\ncycle_timeout = 2s\n",
+            "2: lid.window: must be below lid.cycle_timeout\n");
     refused("[mqtt]\nshared_group = a/b\n", "2: mqtt.shared_group: ");
     refused("[journal]\nlow_water = 2G\n",
             "2: journal.low_water: must be below journal.high_water\n");
@@ -278,13 +291,13 @@ test_services(void **state)
     coco_config_free(&config);
 
     /* all by name need no bus */
-    assert_int_equal(load("[process]\nservices = state,operations,fleet\n"),
-                     COCO_OK);
+    assert_int_equal(load("[process]\nservices = "
+                          "state,operations,fleet,deliveries\n"), COCO_OK);
     coco_config_free(&config);
 
     refused("[process]\nservices = state,flete\n", "2: process.services: "
-            "\"flete\" is none of: all state operations fleet; several are "
-            "separated by a comma, without blanks\n");
+            "\"flete\" is none of: all state operations fleet deliveries; "
+            "several are separated by a comma, without blanks\n");
     refused("[process]\nservices = state,\n",
             "2: process.services: \"\" is none of: ");
     refused("[process]\nservices = state, fleet\n",
