@@ -35,7 +35,8 @@ typedef enum {
     COCO_LID_PIN_CLOSED,         /* PIN_ENTRY_LID_CLOSE */
     COCO_LID_SEEN_OPEN,          /* LID_OPENED with source RESYNC */
     COCO_LID_SEEN_CLOSED,        /* LID_CLOSED with source RESYNC */
-    COCO_LID_EXPIRY,             /* nothing came for rules.cycle_ms */
+    COCO_LID_EXPIRY,             /* an open is over rules.cycle_ms old, a close
+                                    over rules.window_ms */
     COCO_LID_EVENTS
 } coco_lid_event_e;
 
@@ -66,8 +67,8 @@ typedef enum {
 } coco_lid_reason_e;
 
 /* Names as the wire and the tables have them: "LID_CYCLE_INIT" (IDLE for the
- * first two), "QR", "PIN_ENTRY_CONFIRM", "NEVER_CLOSED"; data NULL for NONE and
- * WHOLE. Parsing gives NONE for what is not known. */
+ * first two), "LID_OPENED", "QR", "PIN_ENTRY_CONFIRM", "NEVER_CLOSED"; data
+ * NULL for NONE, WHOLE and EXPIRY. Parsing gives NONE for what is not known. */
 coco_str_t coco_lid_state_name(coco_lid_state_e state);
 coco_str_t coco_lid_event_name(coco_lid_event_e event);
 coco_str_t coco_lid_source_name(coco_lid_source_e source);
@@ -76,8 +77,9 @@ coco_str_t coco_lid_trigger_name(coco_lid_trigger_e trigger);
 coco_lid_trigger_e coco_lid_trigger_parse(coco_str_t name);
 coco_str_t coco_lid_reason_name(coco_lid_reason_e reason);
 
-/* The event that a row of the history stands for; -1: none of the machine's
- * (COMMAND_ACK, LID_OPEN_REFUSED, types we do not know). */
+/* The event that a row of the history stands for; lid_opened as it was said,
+ * -1 when it was not. -1: none of the machine's (COMMAND_ACK,
+ * LID_OPEN_REFUSED, types we do not know). */
 int coco_lid_event_parse(coco_str_t type, int lid_opened, coco_str_t source);
 
 /* The machine, for the code, its tests and docs/machines.md alike. */
@@ -118,6 +120,12 @@ typedef struct {
     coco_str_t          reference;    /* requests; data NULL: none */
     coco_lid_trigger_e  trigger;
     coco_str_t          reason;       /* failures */
+
+    /* coco_lid_reconcile()'s own */
+    bool                failed;       /* requests */
+    size_t              request;      /* opens, failures: the one they answer;
+                                         requests: the one before */
+    size_t              cycle;        /* in the order of the walk */
 } coco_lid_mark_t;
 
 typedef struct {
@@ -133,7 +141,8 @@ typedef struct {
     coco_lid_reason_e   reason;
     bool                has_open, has_close;
     coco_id_t           open_event, close_event;     /* marks */
-    bool                open_published, close_published;
+    bool                open_published, close_published;  /* out: with what
+                                         is to be published now */
 
     /* what coco_lid_reconcile() has found */
     bool                stored;       /* there is a row of it */
@@ -142,6 +151,8 @@ typedef struct {
     bool                anomaly;      /* its reason is new: an anomaly */
     bool                resynced;     /* by a mark of RESYNC that is new:
                                          another */
+    int64_t             wait_until;   /* its own: a close without an open */
+    size_t              index;        /* its own */
 } coco_lid_cycle_t;
 
 /* What has become of a command. */
@@ -172,20 +183,22 @@ typedef struct {
     coco_lid_answer_t  *answers;      /* out: mark_count are enough */
     size_t              answer_count;
     int64_t             due_at;       /* out: when to look again; NEVER */
+    int64_t             due_from;     /* out: the `from` of then */
     bool                known;        /* out: the lid's position is known, */
     bool                is_open;      /* and is this */
     int64_t             changed_at;   /* since; NEVER without any */
 } coco_lid_t;
 
-/* How far back the marks and cycles are to be read, before the earliest mark
- * that is new, or before what is due. */
+/* All marks and cycles from `from` less this are to be given. */
 int64_t coco_lid_span_ms(const coco_lid_rules_t *rules);
 
 /*
- * `from`: the earliest time of what is new; cycles that ended more than
- * cycle_ms before it are left as they are. `now` in ms. The same marks give
- * the same records (but for ids and for what was published) in whatever order
- * and however often they came. COCO_AGAIN: cycle_max is too small.
+ * `from`: the least time (mark.at) of what is new and of the due_from that
+ * the last call gave, while that is not done (kept in the robot's task, it
+ * must not be lost when something newer comes first). Cycles that began more
+ * than cycle_ms before it are left as they are. `now` in ms. The same marks
+ * give the same records (but for ids and for what was published) in whatever
+ * order and however often they came. COCO_AGAIN: cycle_max is too small.
  */
 int coco_lid_reconcile(coco_lid_t *lid, int64_t from, int64_t now,
     const coco_lid_rules_t *rules);
