@@ -164,7 +164,8 @@ typedef struct {
     coco_delivery_record_t  *delivery;     /* NULL: none changes */
     coco_delivery_status_e   from;
     coco_delivery_status_e   to[2];        /* one after the other; NONE: none */
-    bool                     early;        /* early_close_at is to be kept */
+    bool                     early;        /* the record's early_close_at is
+                                              to be kept, no more */
     coco_anomaly_e           anomaly;
     const char              *reason;       /* of the anomaly; static */
 } coco_delivery_effect_t;
@@ -172,12 +173,16 @@ typedef struct {
 /*
  * CONTRACT "Lid rules": which delivery a close loads or completes, by its
  * reference or by the fallback lookup (one active delivery of this serial,
- * created within 24 hours); changes the records. The candidates of an anomaly
- * are all active ones among them.
+ * created within 24 hours); changes the records. The candidates of
+ * SEVERAL_DELIVERIES are those that coco_service_deliveries_candidate() says.
  */
 void coco_service_deliveries_close(coco_delivery_record_t *records,
     size_t count, const coco_lid_close_t *close, int64_t now,
     coco_delivery_effect_t *ret);
+
+/* Is the delivery one of those that a close without a reference may mean? */
+bool coco_service_deliveries_candidate(const coco_delivery_record_t *record,
+    coco_str_t serial, int64_t now);
 
 /* A heartbeat of time `at` (ms) was at the target of the delivery: `event` is
  * ARRIVE_PICKUP or ARRIVE_DROPOFF. */
