@@ -41,8 +41,6 @@ static void ngx_coco_state_payload_encode(coco_json_out_t *out,
     ngx_http_request_t *r, coco_str_t payload);
 static ngx_int_t ngx_coco_state_replay_handler(ngx_http_request_t *r,
     ngx_coco_call_t *call);
-static ngx_int_t ngx_coco_state_cursor(ngx_http_request_t *r,
-    ngx_str_t *params, coco_error_t *err);
 static void ngx_coco_state_put_ms(coco_json_out_t *out,
     const PGresult *result, int row, int column);
 static char *ngx_coco_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -309,7 +307,7 @@ ngx_coco_state_history_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
     }
 
     if (ngx_coco_arg_limit(r, &page->limit, &err) == NGX_ERROR
-        || ngx_coco_state_cursor(r, &params[3], &err) == NGX_ERROR)
+        || ngx_coco_query_cursor(r, &params[3], &err) == NGX_ERROR)
     {
         return ngx_coco_reply_bad_field(r, &err);
     }
@@ -366,7 +364,7 @@ ngx_coco_state_dead_letters_handler(ngx_http_request_t *r,
     page->data = r;
 
     if (ngx_coco_arg_limit(r, &page->limit, &err) == NGX_ERROR
-        || ngx_coco_state_cursor(r, params, &err) == NGX_ERROR)
+        || ngx_coco_query_cursor(r, params, &err) == NGX_ERROR)
     {
         return ngx_coco_reply_bad_field(r, &err);
     }
@@ -470,31 +468,6 @@ ngx_coco_state_replay_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
     params[NGX_COCO_WRITE_PARAMS] = call->path[0];
 
     return ngx_coco_query_write(r, call, &ngx_coco_state_replay, params);
-}
-
-
-/* Puts (milliseconds, id) into two parameters, null without a cursor. */
-
-static ngx_int_t
-ngx_coco_state_cursor(ngx_http_request_t *r, ngx_str_t *params,
-    coco_error_t *err)
-{
-    int64_t    ms;
-    coco_id_t  id;
-    ngx_int_t  rc;
-
-    rc = ngx_coco_arg_cursor(r, &ms, &params[1], err);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (coco_id_parse(&id, ngx_coco_str(params[1])) != COCO_OK) {
-        (void) coco_error_set(err, "cursor",
-                              "must be the nextCursor of an earlier page");
-        return NGX_ERROR;
-    }
-
-    return ngx_coco_query_param_int(r, ms, &params[0]);
 }
 
 

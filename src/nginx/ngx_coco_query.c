@@ -37,11 +37,11 @@ static ngx_coco_query_ctx_t *ngx_coco_query_create(ngx_http_request_t *r,
 static void ngx_coco_query_handler(void *data, ngx_coco_outcome_e outcome,
     PGresult *result);
 static void ngx_coco_query_done(ngx_http_request_t *r, void *data);
-static ngx_int_t ngx_coco_query_page_reply(ngx_http_request_t *r,
-    PGresult *result, void *data);
 static void ngx_coco_query_page_encode(coco_json_out_t *out, void *data);
 static ngx_int_t ngx_coco_query_write_reply(ngx_http_request_t *r,
     PGresult *result, void *data);
+static ngx_int_t ngx_coco_query_write_field(ngx_http_request_t *r,
+    const PGresult *result, int column, ngx_str_t *ret);
 static ngx_int_t ngx_coco_query_write_key(ngx_http_request_t *r,
     ngx_str_t *ret);
 
@@ -209,7 +209,7 @@ ngx_coco_query_page(ngx_http_request_t *r, ngx_coco_pg_statement_t *statement,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_coco_query_page_reply(ngx_http_request_t *r, PGresult *result, void *data)
 {
     ngx_coco_query_page_t  *page = data;
@@ -267,6 +267,29 @@ ngx_coco_query_page_encode(coco_json_out_t *out, void *data)
 
 
 ngx_int_t
+ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
+    coco_error_t *err)
+{
+    int64_t    ms;
+    coco_id_t  id;
+    ngx_int_t  rc;
+
+    rc = ngx_coco_arg_cursor(r, &ms, &params[1], err);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (coco_id_parse(&id, ngx_coco_str(params[1])) != COCO_OK) {
+        (void) coco_error_set(err, "cursor",
+                              "must be the nextCursor of an earlier page");
+        return NGX_ERROR;
+    }
+
+    return ngx_coco_query_param_int(r, ms, &params[0]);
+}
+
+
+ngx_int_t
 ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
     ngx_coco_pg_statement_t *statement, ngx_str_t *params)
 {
@@ -308,28 +331,49 @@ ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
 static ngx_int_t
 ngx_coco_query_write_reply(ngx_http_request_t *r, PGresult *result, void *data)
 {
-    ngx_str_t   body;
+    ngx_str_t   body, location;
     ngx_uint_t  status;
-    coco_str_t  response;
 
     status = ngx_coco_query_int(result, 0, 0);
-    response = ngx_coco_pg_field(result, 0, 1);
 
-    /* + 1: the detail of a problem is NUL-terminated */
-
-    body.len = response.len;
-    body.data = ngx_pnalloc(r->pool, body.len + 1);
-    if (body.data == NULL) {
+    if (ngx_coco_query_write_field(r, result, 1, &body) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    *ngx_cpymem(body.data, response.data, response.len) = '\0';
 
     if (status >= NGX_HTTP_BAD_REQUEST) {
         return ngx_coco_reply_problem(r, status, (char *) body.data);
     }
 
+    if (status == NGX_HTTP_CREATED
+        && (ngx_coco_query_write_field(r, result, 2, &location) != NGX_OK
+            || ngx_coco_reply_header(r, "Location", &location) != NGX_OK))
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     return ngx_coco_reply_json(r, status, &body);
+}
+
+
+/* A copy in r->pool with a NUL after it: the detail of a problem has one. */
+
+static ngx_int_t
+ngx_coco_query_write_field(ngx_http_request_t *r, const PGresult *result,
+    int column, ngx_str_t *ret)
+{
+    coco_str_t  field;
+
+    field = ngx_coco_pg_field(result, 0, column);
+
+    ret->len = field.len;
+    ret->data = ngx_pnalloc(r->pool, field.len + 1);
+    if (ret->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_cpymem(ret->data, field.data, field.len) = '\0';
+
+    return NGX_OK;
 }
 
 

@@ -52,9 +52,20 @@ ngx_int_t ngx_coco_query_page(ngx_http_request_t *r,
     ngx_coco_pg_statement_t *statement, ngx_str_t *params,
     ngx_coco_query_page_t *page);
 
+/* Its reply, a ngx_coco_query_reply_pt, for those that look first whether
+ * there are rows at all: data is the page. */
+ngx_int_t ngx_coco_query_page_reply(ngx_http_request_t *r, PGresult *result,
+    void *data);
+
+/* Puts the cursor of rows by (milliseconds, id) into two parameters; returns
+ * and fills err as ngx_coco_arg_cursor() does. */
+ngx_int_t ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
+    coco_error_t *err);
+
 /* A write: a function of the database whose first four parameters are those
  * of coco.idempotency_begin() (put in here; params[0] to [3]) and that
- * returns one row (status, response). */
+ * returns one row (status, response); its statement has a third column, the
+ * Location, when the status may be 201. */
 #define NGX_COCO_WRITE_PARAMS  4
 
 ngx_int_t ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
