@@ -768,29 +768,29 @@ ngx_coco_ops_list_encode(coco_json_out_t *out, const PGresult *result,
 static ngx_int_t
 ngx_coco_ops_patch_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 {
-    ngx_int_t     rc;
-    ngx_str_t    *params;
-    ngx_array_t   errors;
+    ngx_int_t      rc;
+    ngx_str_t     *params, *changes;
+    coco_error_t   err;
 
     params = ngx_pcalloc(r->pool, (NGX_COCO_WRITE_PARAMS + 2)
                                   * sizeof(ngx_str_t));
-    if (params == NULL
-        || ngx_array_init(&errors, r->pool, 4, sizeof(coco_error_t)) != NGX_OK)
-    {
+    if (params == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     params[NGX_COCO_WRITE_PARAMS] = call->path[0];
+    changes = &params[NGX_COCO_WRITE_PARAMS + 1];
 
-    rc = ngx_coco_patch_read(r->pool, &call->body,
-                             &params[NGX_COCO_WRITE_PARAMS + 1], &errors);
-
-    if (rc == NGX_DECLINED) {
-        return ngx_coco_reply_bad_fields(r, errors.elts, errors.nelts);
+    if (ngx_coco_body_take(r, &call->body, ngx_coco_patch_members, changes,
+                           &rc)
+        != NGX_OK)
+    {
+        return rc;
     }
 
-    if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (changes->len == sizeof("{}") - 1) {
+        (void) coco_error_set(&err, "", "at least one member must be given");
+        return ngx_coco_reply_bad_field(r, &err);
     }
 
     return ngx_coco_query_write(r, call, &ngx_coco_ops_patch, params);

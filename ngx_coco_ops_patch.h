@@ -5,15 +5,9 @@
 #ifndef NGX_COCO_OPS_PATCH_H
 #define NGX_COCO_OPS_PATCH_H
 
-#include "ngx_coco.h"
-#include "coco_core.h"
+#include "ngx_coco_body.h"
 
-/*
- * Checks the body and turns it into {"column": value, …} of robot_operation,
- * JSON in `pool`. NGX_DECLINED: `errors` (of coco_error_t) has got each member
- * that is at fault. NGX_ERROR: memory ran out.
- */
-ngx_int_t ngx_coco_patch_read(ngx_pool_t *pool, const ngx_str_t *body,
-    ngx_str_t *ret_changes, ngx_array_t *errors);
+/* Makes {"column": value, …} of robot_operation. */
+extern const ngx_coco_body_member_t  ngx_coco_patch_members[];
 
 #endif /* NGX_COCO_OPS_PATCH_H */
