@@ -13,7 +13,7 @@
 #include "metrics.h"
 #include "postgres.h"
 
-#define COCO_PG_SLOTS_MAX     24
+#define COCO_PG_SLOTS_MAX     48
 #define COCO_PG_COLUMNS_MAX   16
 #define COCO_PG_CONNECT_MS    20000    /* to one of the hosts */
 #define COCO_PG_SETTLE_MS     5000     /* prepare, rollback */
@@ -926,6 +926,13 @@ coco_pg_notified(coco_pg_t *pg, unsigned ms)
             return COCO_ERROR;
         }
     }
+}
+
+
+int
+coco_pg_socket(const coco_pg_t *pg)
+{
+    return pg->conn == NULL ? -1 : PQsocket(pg->conn);
 }
 
 

@@ -81,6 +81,10 @@ const coco_pg_error_t *coco_pg_error(const coco_pg_t *pg);
  * most. COCO_OK: there was one, or several. COCO_AGAIN: the time is up, or the
  * stop is set. COCO_ERROR: the connection is lost, and closed. */
 int coco_pg_notified(coco_pg_t *pg, unsigned ms);
+/* To wait for it among others: readable when something may have come, -1 while
+ * not connected. Then coco_pg_notified(pg, 1): 0 ms looks only at what has
+ * come with the last round. */
+int coco_pg_socket(const coco_pg_t *pg);
 
 /* Reads a binary result. */
 coco_str_t coco_pg_get(const PGresult *res, int row, int column);
@@ -91,6 +95,7 @@ int64_t coco_pg_get_time_us(const PGresult *res, int row, int column);
 void coco_pg_get_uuid(coco_id_t *ret, const PGresult *res, int row,
     int column);
 int coco_pg_get_bool(const PGresult *res, int row, int column);  /* -1 null */
+double coco_pg_get_float(const PGresult *res, int row, int column);
 
 #define COCO_PG_NEVER     INT64_MIN
 

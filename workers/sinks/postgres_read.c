@@ -75,3 +75,16 @@ coco_pg_get_bool(const PGresult *res, int row, int column)
     return PQgetisnull(res, row, column) ? -1
                                          : *PQgetvalue(res, row, column) != 0;
 }
+
+
+double
+coco_pg_get_float(const PGresult *res, int row, int column)
+{
+    double    value;
+    uint64_t  bits;
+
+    bits = (uint64_t) coco_pg_get_int64(res, row, column);
+    memcpy(&value, &bits, sizeof(value));
+
+    return value;
+}

@@ -780,11 +780,18 @@ coco_redis_operation_state(coco_redis_t *redis, coco_str_t serial,
 void
 coco_redis_invalidate(coco_redis_t *redis, coco_str_t json)
 {
-    static const char  head[] = "*3\r\n$7\r\nPUBLISH\r\n"
-                                "$15\r\ncoco.invalidate\r\n";
+    coco_redis_publish(redis, coco_string("coco.invalidate"), json);
+}
+
+
+void
+coco_redis_publish(coco_redis_t *redis, coco_str_t channel, coco_str_t message)
+{
+    static const char  head[] = "*3\r\n$7\r\nPUBLISH\r\n";
 
     coco_redis_put(redis, head, sizeof(head) - 1);
-    coco_redis_arg(redis, json.data, json.len);
+    coco_redis_arg(redis, channel.data, channel.len);
+    coco_redis_arg(redis, message.data, message.len);
     redis->commands++;
 }
 

@@ -48,6 +48,9 @@ void coco_redis_operation_state(coco_redis_t *redis, coco_str_t serial,
     coco_str_t state);
 /* Queues: {"serials":[…]} to coco.invalidate. */
 void coco_redis_invalidate(coco_redis_t *redis, coco_str_t json);
+/* Queues: a hint for whoever waits on the channel. */
+void coco_redis_publish(coco_redis_t *redis, coco_str_t channel,
+    coco_str_t message);
 /* Sends what was queued, and waits for the replies. False: not everything was
  * taken, the robots have to be owed. */
 bool coco_redis_flush(coco_redis_t *redis);
