@@ -127,17 +127,21 @@ coco_backoff_reset(coco_backoff_t *b)
 unsigned
 coco_backoff_next(coco_backoff_t *b)
 {
+    return coco_backoff_within(b, COCO_BACKOFF_MIN_MS, COCO_BACKOFF_MAX_MS);
+}
+
+
+unsigned
+coco_backoff_within(coco_backoff_t *b, unsigned min_ms, unsigned max_ms)
+{
     if (b->seed == 0) {
         /* processes that lost the same server must not return in step */
         b->seed = (unsigned) coco_clock_monotonic_us()
                   ^ (unsigned) (uintptr_t) b;
     }
 
-    b->ms = b->ms == 0 ? COCO_BACKOFF_MIN_MS : b->ms * 2;
-
-    if (b->ms > COCO_BACKOFF_MAX_MS) {
-        b->ms = COCO_BACKOFF_MAX_MS;
-    }
+    /* halves are compared: no doubling overflows */
+    b->ms = b->ms == 0 ? min_ms : b->ms > max_ms / 2 ? max_ms : b->ms * 2;
 
     return b->ms / 2 + (unsigned) rand_r(&b->seed) % (b->ms / 2 + 1);
 }

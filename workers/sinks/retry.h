@@ -38,5 +38,8 @@ typedef struct {
 
 void coco_backoff_reset(coco_backoff_t *b);
 unsigned coco_backoff_next(coco_backoff_t *b);
+/* The same between other bounds. */
+unsigned coco_backoff_within(coco_backoff_t *b, unsigned min_ms,
+    unsigned max_ms);
 
 #endif /* COCO_RETRY_H */
