@@ -12,7 +12,7 @@ CFLAGS    := -std=gnu11 $(OPT) $(WARN) -D_GNU_SOURCE -fno-strict-aliasing \
 LDFLAGS   := -pthread $(SAN)
 
 WORKER_PKGS := libpq hiredis libcrypto libmicrohttpd libsystemd inih libcurl \
-               librabbitmq rdkafka
+               librabbitmq rdkafka libmosquitto
 WORKER_LIBS  = $(shell pkg-config --libs $(WORKER_PKGS)) -lpaho-mqtt3as -lm
 PKG_CFLAGS  := $(shell pkg-config --cflags $(WORKER_PKGS) 2>/dev/null)
 
