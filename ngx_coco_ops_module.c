@@ -1,12 +1,13 @@
 /*
  * The Operations service over HTTP: robots, read from the nearest copies and
- * changed in one statement. Must never decide what makes a robot ready: that
- * is the core's.
+ * changed in one statement; the routes of deliveries. Must never decide what
+ * makes a robot ready: that is the core's.
  */
 
 #include "ngx_coco.h"
 #include "ngx_coco_args.h"
 #include "ngx_coco_base.h"
+#include "ngx_coco_ops_delivery.h"
 #include "ngx_coco_ops_patch.h"
 #include "ngx_coco_ops_robot.h"
 #include "ngx_coco_query.h"
@@ -81,8 +82,10 @@ static char *ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static ngx_coco_pg_statement_t  ngx_coco_ops_operation = {
     ngx_string("coco_robot_operation"),
     "select " NGX_COCO_ROBOT_OPERATION ", " NGX_COCO_ROBOT_DRIVEU
+    "     , " NGX_COCO_ROBOT_DELIVERY
     "  from coco.driveu($1::text) d"
-    "  left join coco.robot_operation o on o.serial = $1::text",
+    "  left join coco.robot_operation o on o.serial = $1::text"
+    NGX_COCO_ROBOT_DELIVERY_JOIN("$1::text"),
     1, NGX_COCO_PG_POINT, 0
 };
 
@@ -98,10 +101,12 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_record = {
 /* operationState, ready, bbox (4), cursor, heard since (ms), low battery,
  * teleoperation required, limit + 1; null is no filter. What the item shows
  * and what the filter sees is the same record. DriveU's statuses are looked
- * up for the rows of the page, and for others only where they decide. */
+ * up for the rows of the page, and for others only where they decide;
+ * deliveries for the rows of the page. */
 static ngx_coco_pg_statement_t  ngx_coco_ops_list = {
     ngx_string("coco_robot_list"),
-    "select page.*, " NGX_COCO_ROBOT_DRIVEU " from ("
+    "select page.*, " NGX_COCO_ROBOT_DRIVEU ", " NGX_COCO_ROBOT_DELIVERY
+    "  from ("
     "select o.serial, " NGX_COCO_ROBOT_OPERATION ", " NGX_COCO_ROBOT_RECORD
     "  from coco.robot_operation o"
     "  left join coco.robot_state s on s.serial = o.serial"
@@ -131,6 +136,7 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_list = {
     "                         and $3::double precision"
     "                end))"
     " order by o.serial limit $11::bigint) page, coco.driveu(page.serial) d"
+    NGX_COCO_ROBOT_DELIVERY_JOIN("page.serial")
     " order by page.serial",
     11, NGX_COCO_PG_SLOW, 0
 };
@@ -163,6 +169,66 @@ static const ngx_coco_route_t  ngx_coco_ops_routes[] = {
       ngx_string("robots:write"),
       NGX_COCO_BODY_MAX,
       ngx_coco_ops_patch_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/deliveries"),
+      ngx_string("deliveries:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_delivery_create_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/deliveries/{id}"),
+      ngx_string("deliveries:read"),
+      0,
+      ngx_coco_delivery_read_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/deliveries"),
+      ngx_string("deliveries:read"),
+      0,
+      ngx_coco_delivery_list_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/deliveries/{id}/events"),
+      ngx_string("deliveries:read"),
+      0,
+      ngx_coco_delivery_events_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/deliveries/{id}/assign"),
+      ngx_string("deliveries:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_delivery_assign_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/deliveries/{id}/depart"),
+      ngx_string("deliveries:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_delivery_depart_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/deliveries/{id}/arrive"),
+      ngx_string("deliveries:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_delivery_arrive_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/deliveries/{id}/complete"),
+      ngx_string("deliveries:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_delivery_complete_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/deliveries/{id}/cancel"),
+      ngx_string("deliveries:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_delivery_cancel_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/anomalies"),
+      ngx_string("deliveries:read"),
+      0,
+      ngx_coco_anomaly_list_handler },
 
     { 0, ngx_null_string, ngx_null_string, 0, NULL }
 };
@@ -314,7 +380,12 @@ ngx_coco_ops_read_operation(void *data, ngx_coco_outcome_e outcome,
     if (ngx_coco_robot_driveu_read(&read->robot, result, 0,
                                    NGX_COCO_ROBOT_OPERATION_COLUMNS,
                                    read->request->pool)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_coco_robot_delivery_read(&read->robot, result, 0,
+                                        NGX_COCO_ROBOT_OPERATION_COLUMNS
+                                        + NGX_COCO_ROBOT_DRIVEU_COLUMNS,
+                                        read->request->pool)
+           == NGX_ERROR)
     {
         read->postgres = NGX_COCO_DOWN;
     }
@@ -760,6 +831,10 @@ ngx_coco_ops_list_encode(coco_json_out_t *out, const PGresult *result,
     (void) ngx_coco_robot_driveu_read(&robot, result, row,
                                       1 + NGX_COCO_ROBOT_OPERATION_COLUMNS
                                       + NGX_COCO_ROBOT_RECORD_COLUMNS, NULL);
+    (void) ngx_coco_robot_delivery_read(&robot, result, row,
+                                        1 + NGX_COCO_ROBOT_OPERATION_COLUMNS
+                                        + NGX_COCO_ROBOT_RECORD_COLUMNS
+                                        + NGX_COCO_ROBOT_DRIVEU_COLUMNS, NULL);
 
     ngx_coco_robot_encode(out, &robot, data);
 }
@@ -804,6 +879,10 @@ ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         &ngx_coco_ops_operation, &ngx_coco_ops_record, &ngx_coco_ops_list,
         &ngx_coco_ops_patch, NULL
     };
+
+    if (ngx_coco_delivery_init(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     return ngx_coco_query_location(cf, ngx_coco_ops_handler, statements);
 }

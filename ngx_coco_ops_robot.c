@@ -4,6 +4,7 @@
  */
 
 #include "ngx_coco_ops_robot.h"
+#include "coco_delivery.h"
 #include "coco_message.h"
 
 #include <math.h>
@@ -15,6 +16,8 @@ static ngx_int_t ngx_coco_robot_telemetry(coco_heartbeat_t *hb,
     coco_json_value_t *location, coco_json_value_t *components);
 static bool ngx_coco_robot_components_healthy(coco_json_value_t *components);
 static void ngx_coco_robot_business_encode(coco_json_out_t *out,
+    const ngx_coco_robot_t *robot);
+static void ngx_coco_robot_delivery_encode(coco_json_out_t *out,
     const ngx_coco_robot_t *robot);
 static void ngx_coco_robot_readiness_encode(coco_json_out_t *out,
     const ngx_coco_robot_t *robot, const ngx_coco_robot_view_t *view,
@@ -165,6 +168,25 @@ ngx_coco_robot_driveu_read(ngx_coco_robot_t *robot, const PGresult *result,
 
 
 ngx_int_t
+ngx_coco_robot_delivery_read(ngx_coco_robot_t *robot, const PGresult *result,
+    int row, int column, ngx_pool_t *pool)
+{
+    if (PQgetisnull(result, row, column)) {
+        return NGX_DECLINED;
+    }
+
+    robot->delivery_id = ngx_coco_pg_field(result, row, column);
+    robot->delivery_status = coco_delivery_status_name(
+                    coco_delivery_status_parse(ngx_coco_pg_field(result, row,
+                                                                 column + 1)));
+    robot->delivery_at = strtoll(PQgetvalue(result, row, column + 2), NULL,
+                                 10);
+
+    return ngx_coco_robot_copy(pool, &robot->delivery_id);
+}
+
+
+ngx_int_t
 ngx_coco_robot_cache_read(ngx_coco_robot_t *robot, coco_str_t text)
 {
     enum { ID, TS, RECEIVED, STATE, HEALTHY, BATTERY, LOCATION, COMPONENTS,
@@ -293,7 +315,7 @@ ngx_coco_robot_encode(coco_json_out_t *out, const ngx_coco_robot_t *robot,
     coco_json_name(out, "lid");
     coco_json_json(out, robot->lid);
     coco_json_name(out, "delivery");
-    coco_json_null(out);
+    ngx_coco_robot_delivery_encode(out, robot);
 
     coco_json_name(out, "readiness");
     ngx_coco_robot_readiness_encode(out, robot, view, online);
@@ -430,6 +452,24 @@ ngx_coco_robot_business_encode(coco_json_out_t *out,
 }
 
 
+static void
+ngx_coco_robot_delivery_encode(coco_json_out_t *out,
+    const ngx_coco_robot_t *robot)
+{
+    if (robot->delivery_id.data == NULL) {
+        coco_json_null(out);
+        return;
+    }
+
+    coco_json_object_open(out);
+    coco_json_name(out, "id");
+    coco_json_string(out, robot->delivery_id);
+    coco_json_name(out, "status");
+    coco_json_string(out, robot->delivery_status);
+    coco_json_object_close(out);
+}
+
+
 /* Null when the business state is not known: nothing can be said then. */
 
 static void
@@ -499,6 +539,12 @@ ngx_coco_robot_sources_encode(coco_json_out_t *out,
         ngx_coco_robot_source_encode(out, coco_string("lid"),
                                      robot->ephemeral_source,
                                      robot->ephemeral_at);
+    }
+
+    if (robot->delivery_id.data) {
+        ngx_coco_robot_source_encode(out, coco_string("delivery"),
+                                     coco_string("postgres"),
+                                     robot->delivery_at);
     }
 
     coco_json_object_close(out);

@@ -39,6 +39,16 @@ typedef enum {
 /* Of coco.driveu() (d). */
 #define NGX_COCO_ROBOT_DRIVEU                                                \
     "d.document, d.controllable, coco.to_ms(d.received_at)"
+#define NGX_COCO_ROBOT_DRIVEU_COLUMNS  3
+
+/* Of the newest delivery (v) of a robot that is not over, and the join that
+ * finds it; `serial` is SQL. */
+#define NGX_COCO_ROBOT_DELIVERY                                              \
+    "v.id::text, v.status, coco.to_ms(v.updated_at)"
+#define NGX_COCO_ROBOT_DELIVERY_JOIN(serial)                                 \
+    " left join lateral (select id, status, updated_at from coco.delivery"   \
+    " where serial = " serial " and status not in ('Completed', 'Canceled')" \
+    " order by created_at desc limit 1) v on true"
 
 typedef struct {
     coco_str_t        serial;
@@ -65,6 +75,11 @@ typedef struct {
     int64_t           ephemeral_at;         /* ms */
     coco_str_t        lid;                  /* JSON; data NULL: not known */
 
+    /* delivery */
+    coco_str_t        delivery_id;          /* data NULL: none */
+    coco_str_t        delivery_status;
+    int64_t           delivery_at;          /* ms: its last change */
+
     bool              partial;              /* a backend was not asked */
 } ngx_coco_robot_t;
 
@@ -85,6 +100,8 @@ ngx_int_t ngx_coco_robot_operation_read(ngx_coco_robot_t *robot,
 ngx_int_t ngx_coco_robot_record_read(ngx_coco_robot_t *robot,
     const PGresult *result, int row, int column, ngx_pool_t *pool);
 ngx_int_t ngx_coco_robot_driveu_read(ngx_coco_robot_t *robot,
+    const PGresult *result, int row, int column, ngx_pool_t *pool);
+ngx_int_t ngx_coco_robot_delivery_read(ngx_coco_robot_t *robot,
     const PGresult *result, int row, int column, ngx_pool_t *pool);
 
 /* Take the values of robot.heartbeat.cache.* and robot.ephemeral.*; the

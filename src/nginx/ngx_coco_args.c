@@ -6,10 +6,6 @@
 #include "ngx_coco_args.h"
 
 
-/* 9999-12-31T23:59:59.999Z: what later is no time that Postgres shows in
- * four digits, and no robot sends. */
-#define NGX_COCO_TIME_MAX    253402300799999LL
-
 /* Longest decoded cursor: milliseconds, a colon, a serial. */
 #define NGX_COCO_CURSOR_MAX  (NGX_INT64_LEN + 1 + COCO_SERIAL_MAX)
 

@@ -11,6 +11,10 @@
 #define NGX_COCO_LIMIT_DEFAULT  100
 #define NGX_COCO_LIMIT_MAX      500
 
+/* 9999-12-31T23:59:59.999Z, in ms: what is later is no time that Postgres
+ * shows in four digits, and no robot sends. */
+#define NGX_COCO_TIME_MAX  253402300799999LL
+
 /* NGX_OK, NGX_DECLINED when absent, NGX_ERROR when memory is out. The value
  * is percent-decoded in r->pool, with a NUL after it that len leaves out. */
 ngx_int_t ngx_coco_arg(ngx_http_request_t *r, const char *name,
