@@ -34,8 +34,9 @@ typedef void (*coco_message_done_pt)(void *data, uint64_t tag);
 
 typedef struct {
     coco_kind_e           kind;
-    const char           *source;       /* "mqtt" "sqs" "webhook" "rabbitmq"
-                                           "kafka" "bus" "replay"; static */
+    const char           *source;       /* "mqtt" "sqs" "webhook" "task"
+                                           "rabbitmq" "kafka" "bus" "replay";
+                                           static */
     uint64_t              position;     /* the source's, ascending; 0: not
                                            tracked */
     coco_message_done_pt  done;         /* NULL: nobody wants to know */

@@ -1,7 +1,9 @@
 /*
  * What is due for robots: rows of robot_task, in the order of their times,
  * pushed into the events lane, deleted by the transaction that applies them.
- * One worker reads at a time (advisory lock); the others stand by.
+ * Those of the state service (LID, SEEN, EXPIRY) and those of the deliveries
+ * service (ARRIVAL) are read apart, each by one worker at a time (advisory
+ * lock); the others stand by.
  */
 
 #ifndef COCO_SOURCE_TASKS_H
@@ -17,10 +19,11 @@ typedef struct {
     coco_lane_t          *lane;
 } coco_source_tasks_options_t;
 
-/* Starts the thread; NULL when it could not. */
+/* Starts a thread for each of the services that is here; NULL when it could
+ * not. */
 coco_source_tasks_t *coco_source_tasks_start(
     const coco_source_tasks_options_t *options);
-/* Pushes nothing more; does not wait (the lane may hold the thread). */
+/* Pushes nothing more; does not wait (the lane may hold the threads). */
 void coco_source_tasks_stop(coco_source_tasks_t *s);
 /* After the lane's stop. */
 void coco_source_tasks_close(coco_source_tasks_t *s);
