@@ -4,7 +4,8 @@
 sqs_source=$root/sim/sqs
 rabbitmq_server=/usr/lib/rabbitmq/bin/rabbitmq-server
 kafka_topics=(robot_platform_robot_updates_v1 IoT.Heartbeat Robots.StateChange
-    Robots.BusinessStateChange ConnectivityRawStatusChanged)
+    Robots.BusinessStateChange ConnectivityRawStatusChanged
+    Robots.LidOpen Robots.LidClose LidCycle.Complete Deliveries.DeliveryEvent)
 
 
 # The emulator's packages, fetched once for each state of the lock file. Node

@@ -10,13 +10,14 @@
  * transaction that makes it; outsiders bind to it, as to those that no
  * service makes yet. */
 const coco_bus_name_t  coco_bus_names[] = {
-    { "IoT.Heartbeat", COCO_SERVICE_OPERATIONS | COCO_SERVICE_FLEET },
+    { "IoT.Heartbeat", COCO_SERVICE_OPERATIONS | COCO_SERVICE_FLEET
+                       | COCO_SERVICE_DELIVERIES },
     { "Robots.StateChange", COCO_SERVICE_OPERATIONS },
     { "Robots.BusinessStateChange", COCO_SERVICE_FLEET },
     { "ConnectivityRawStatusChanged", 0 },
     { "Robots.LidOpen", 0 },
-    { "Robots.LidClose", 0 },
-    { "LidCycle.Complete", 0 },
+    { "Robots.LidClose", COCO_SERVICE_DELIVERIES },
+    { "LidCycle.Complete", COCO_SERVICE_DELIVERIES },
     { "Deliveries.DeliveryEvent", 0 },
     { "DispatchEngine.SupplyEvent", 0 },
 };
@@ -27,6 +28,7 @@ const size_t  coco_bus_names_count
 const coco_bus_consumer_t  coco_bus_consumers[COCO_BUS_CONSUMERS] = {
     { COCO_SERVICE_OPERATIONS, "operations", "coco.operations" },
     { COCO_SERVICE_FLEET, "fleet", "coco.fleet" },
+    { COCO_SERVICE_DELIVERIES, "deliveries", "coco.deliveries" },
 };
 
 

@@ -21,7 +21,7 @@ def build():
 
 
 class Brokers:
-    QUEUES = ("coco.operations", "coco.fleet", "coco.dead")
+    QUEUES = ("coco.operations", "coco.fleet", "coco.deliveries", "coco.dead")
 
     def __init__(self, stack):
         self.stack = stack

@@ -23,6 +23,20 @@ def test_what_no_queue_is_bound_for_counts_as_sent(bus, drive):
     assert bus.depth("coco.operations") is None, "all services: no queues"
 
 
+@pytest.mark.parametrize("name, queues", [
+    ("IoT.Heartbeat", {"coco.operations", "coco.fleet", "coco.deliveries"}),
+    ("Robots.StateChange", {"coco.operations"}),
+    ("Robots.BusinessStateChange", {"coco.fleet"}),
+    ("Robots.LidOpen", set()),
+    ("Robots.LidClose", {"coco.deliveries"}),
+    ("LidCycle.Complete", {"coco.deliveries"}),
+    ("Deliveries.DeliveryEvent", set())])
+def test_who_consumes_what(bus, drive, name, queues):
+    assert drive().sent(name, 0, 3) == (3, "")
+    assert {queue: bus.depth(queue) for queue in bus.QUEUES} == {
+        queue: 3 if queue in queues else 0 for queue in bus.QUEUES}
+
+
 def test_a_queue_with_other_arguments_is_named(bus, drive):
     channel = bus.channel()
     channel.queue_declare("coco.fleet", durable=True)
