@@ -182,7 +182,7 @@ sub token {
     my $key = delete $claims{key} // $secret;
     my %all = (iss => 'coco', aud => 'coco', sub => 'suite',
         exp => time + 3600, scope => 'state:read robots:read robots:write'
-        . ' fleet:read admin', %claims);
+        . ' deliveries:read deliveries:write fleet:read admin', %claims);
     delete $all{$_} for grep { !defined $all{$_} } keys %all;
     return sign(\%header, \%all, $key);
 }
@@ -259,6 +259,8 @@ sub locations {
 location /state { coco_state; }
 location /dead-letters { coco_state; }
 location /robots { coco_ops; }
+location /deliveries { coco_ops; }
+location /anomalies { coco_ops; }
 location /fleet { coco_dispatch; }
 END
 }
