@@ -67,7 +67,7 @@ $(BIN)/coco-worker: $(BUILD)/obj/workers/main.o $(WORKER_LIB) $(CORE_LIB)
 $(BIN)/coco-sim: $(call objects,$(SIM_SRC))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lm
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmosquitto -ljansson -lcurl -lm
 
 $(BIN)/coco-kafka: $(call objects,sim/kafka/main.c)
 	@mkdir -p $(@D)
@@ -83,7 +83,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(WORKER_LIB) $(CORE_LIB)
 $(BUILD)/tests/sim_%: tests/unit/sim_%.c \
     $(call objects,$(filter-out sim/main.c,$(SIM_SRC)))
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $^ -lcmocka -ljansson -lmosquitto -lm
+	$(CC) $(CFLAGS) -o $@ $^ -lcmocka -ljansson -lmosquitto -lcurl -lm
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
