@@ -4,9 +4,12 @@
  */
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
+
+#include <mqtt_protocol.h>
 
 #include "client.h"
 
@@ -14,13 +17,18 @@
 #define SIM_RETRY_FIRST    200          /* ms, doubles with each failure */
 #define SIM_RETRY_DOUBLES  6
 #define SIM_READ_PACKETS   100
+#define SIM_SESSION        86400        /* seconds, as MQTT 5 wants it said */
 
+static void sim_client_handler(sim_source_t *source, uint32_t events);
+static int sim_client_connect(sim_client_t *client);
 static void sim_client_watch(sim_client_t *client);
 static void sim_client_closed(sim_client_t *client);
 static void sim_client_connect_cb(struct mosquitto *mosq, void *data, int rc);
 static void sim_client_disconnect_cb(struct mosquitto *mosq, void *data,
     int rc);
 static void sim_client_publish_cb(struct mosquitto *mosq, void *data, int mid);
+static void sim_client_message_cb(struct mosquitto *mosq, void *data,
+    const struct mosquitto_message *message);
 
 
 int64_t
@@ -39,11 +47,13 @@ sim_client_create(sim_client_t *client, const sim_options_t *options,
     const char *id, int epoll, sim_counts_t *counts)
 {
     *client = (sim_client_t) {
+        .source = { sim_client_handler },
         .host = options->host, .port = options->port,
+        .keeps = id != NULL && options->mqtt_version == MQTT_PROTOCOL_V5,
         .epoll = epoll, .fd = -1, .counts = counts
     };
 
-    client->mosq = mosquitto_new(id, true, client);
+    client->mosq = mosquitto_new(id, id == NULL, client);
     if (client->mosq == NULL) {
         return -1;
     }
@@ -56,8 +66,19 @@ sim_client_create(sim_client_t *client, const sim_options_t *options,
     mosquitto_connect_callback_set(client->mosq, sim_client_connect_cb);
     mosquitto_disconnect_callback_set(client->mosq, sim_client_disconnect_cb);
     mosquitto_publish_callback_set(client->mosq, sim_client_publish_cb);
+    mosquitto_message_callback_set(client->mosq, sim_client_message_cb);
 
     return 0;
+}
+
+
+void
+sim_client_listen(sim_client_t *client, char *const topics[],
+    sim_client_message_pt message, void *data)
+{
+    memcpy(client->topics, topics, sizeof(client->topics));
+    client->message = message;
+    client->data = data;
 }
 
 
@@ -70,8 +91,7 @@ sim_client_open(sim_client_t *client, int64_t now)
         return;
     }
 
-    rc = mosquitto_connect(client->mosq, client->host, client->port,
-                           SIM_KEEPALIVE);
+    rc = sim_client_connect(client);
     if (rc != MOSQ_ERR_SUCCESS) {
         if (client->counts->refused++ == 0) {
             fprintf(stderr, "coco-sim: no connection to %s:%d: %s\n",
@@ -89,9 +109,36 @@ sim_client_open(sim_client_t *client, int64_t now)
 }
 
 
-void
-sim_client_handler(sim_client_t *client, uint32_t events)
+static int
+sim_client_connect(sim_client_t *client)
 {
+    int                  rc;
+    mosquitto_property  *properties;
+
+    properties = NULL;
+
+    if (client->keeps) {
+        rc = mosquitto_property_add_int32(&properties,
+                                          MQTT_PROP_SESSION_EXPIRY_INTERVAL,
+                                          SIM_SESSION);
+        if (rc != MOSQ_ERR_SUCCESS) {
+            return rc;
+        }
+    }
+
+    rc = mosquitto_connect_bind_v5(client->mosq, client->host, client->port,
+                                   SIM_KEEPALIVE, NULL, properties);
+    mosquitto_property_free_all(&properties);
+
+    return rc;
+}
+
+
+static void
+sim_client_handler(sim_source_t *source, uint32_t events)
+{
+    sim_client_t  *client = (sim_client_t *) source;
+
     /* Errors come out of the read; both calls end in the disconnect callback
      * when the connection is gone. */
 
@@ -246,6 +293,15 @@ sim_client_connect_cb(struct mosquitto *mosq, void *data, int rc)
     client->failures = 0;
     client->counts->refused = 0;
     client->state = SIM_OPEN;
+
+    if (client->topics[0] != NULL) {
+        rc = mosquitto_subscribe_multiple(mosq, NULL, SIM_CLIENT_TOPICS,
+                                          client->topics, 1, 0, NULL);
+        if (rc != MOSQ_ERR_SUCCESS) {
+            fprintf(stderr, "coco-sim: cannot subscribe to \"%s\": %s\n",
+                    client->topics[0], mosquitto_strerror(rc));
+        }
+    }
 }
 
 
@@ -267,4 +323,17 @@ sim_client_publish_cb(struct mosquitto *mosq, void *data, int mid)
 
     client->outstanding--;
     client->counts->acknowledged++;
+}
+
+
+static void
+sim_client_message_cb(struct mosquitto *mosq, void *data,
+    const struct mosquitto_message *message)
+{
+    sim_client_t  *client = data;
+
+    if (client->message != NULL && message->payloadlen > 0) {
+        client->message(client->data, message->topic, message->payload,
+                        (size_t) message->payloadlen);
+    }
 }

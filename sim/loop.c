@@ -63,6 +63,7 @@ void
 sim_loop_wait(sim_loop_t *loop, int64_t timeout)
 {
     int                      i, n;
+    sim_source_t            *source;
     struct epoll_event       events[SIM_EVENTS];
     struct signalfd_siginfo  info;
 
@@ -71,7 +72,8 @@ sim_loop_wait(sim_loop_t *loop, int64_t timeout)
 
     for (i = 0; i < n; i++) {
         if (events[i].data.ptr != NULL) {
-            sim_client_handler(events[i].data.ptr, events[i].events);
+            source = events[i].data.ptr;
+            source->handler(source, events[i].events);
 
         } else if (read(loop->signals, &info, sizeof(info)) > 0) {
             loop->stop = true;

@@ -1,5 +1,5 @@
 /*
- * What a fleet and a script share: one epoll for all connections, signals as
+ * What a fleet and a script share: one epoll for all descriptors, signals as
  * events, and the closing line.
  */
 
@@ -21,7 +21,7 @@ typedef struct {
 int sim_loop_open(sim_loop_t *loop);
 void sim_loop_close(sim_loop_t *loop);
 
-/* Waits for events at most `timeout` ms and lets the clients handle them. */
+/* Waits for events at most `timeout` ms and lets their sources handle them. */
 void sim_loop_wait(sim_loop_t *loop, int64_t timeout);
 
 /* The closing line, on standard output, and the exit status: a failure when

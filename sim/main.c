@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include <curl/curl.h>
+
 #include "fleet.h"
 #include "script.h"
 
@@ -33,10 +35,12 @@ main(int argc, char **argv)
     }
 
     mosquitto_lib_init();
+    curl_global_init(CURL_GLOBAL_DEFAULT);
 
     status = options.script ? sim_script_run(&loop, &options)
                             : sim_fleet_run(&loop, &options);
 
+    curl_global_cleanup();
     mosquitto_lib_cleanup();
     sim_loop_close(&loop);
 

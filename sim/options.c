@@ -42,6 +42,16 @@ static const sim_option_t  sim_option_table[] = {
       "COUNT heartbeats in all, as fast as they are acknowledged" },
     { "window", 'w', 1, 65535, "N",
       "unacknowledged heartbeats in a burst (2000)" },
+    { "stand", 'S', 0, 0, NULL, "robots wait where they begin" },
+    { "merchants", 'M', 0, 0, "LIST",
+      "of pin qr touch fast forget jam late twice, each with :CHANCE if not"
+      " 1; or none (pin)" },
+    { "pin-ask", 'a', 0, 0, NULL, "keypads ask the backend to open" },
+    { "latch-ms", 'l', 0, 60000, "MS", "how long a lid takes to open (400)" },
+    { "http", 'u', 0, 0, "URL", "the backend, for those who scan (qr)" },
+    { "token-file", 'k', 0, 0, "FILE", "their token" },
+    { "delivery", 'd', 0, 0, "ID",
+      "what they load (what is assigned to the robot)" },
     { "script", 'f', 0, 0, "FILE",
       "replay lines {\"topic\",\"payload\",\"afterMs\"} instead; - is stdin" },
     { "help", 'h', 0, 0, NULL, "this" },
@@ -54,6 +64,9 @@ static int sim_option_apply(sim_options_t *o, const sim_option_t *option,
 static int sim_option_number(double *ret, const sim_option_t *option,
     const char *value);
 static int sim_option_prefix(sim_options_t *o, const char *value);
+static int sim_option_merchants(sim_options_t *o, const char *value);
+static int sim_option_delivery(sim_options_t *o, const char *value);
+static int sim_options_check(const sim_options_t *o);
 static void sim_options_help(void);
 
 
@@ -67,7 +80,8 @@ sim_options_parse(sim_options_t *ret, int argc, char **argv)
     *ret = (sim_options_t) {
         .host = "127.0.0.1", .port = 8081,
         .mqtt_version = MQTT_PROTOCOL_V311, .serial_prefix = "sim-",
-        .robots = 20, .hz = 1, .seed = 1, .window = 2000
+        .robots = 20, .hz = 1, .seed = 1, .window = 2000,
+        .lid = { .chance[SIM_HABIT_PIN] = 1, .latch_ms = 400 }
     };
 
     memset(names, 0, sizeof(names));
@@ -89,7 +103,7 @@ sim_options_parse(sim_options_t *ret, int argc, char **argv)
                 return EXIT_FAILURE + 1;
             }
 
-            return 0;
+            return sim_options_check(ret) == 0 ? 0 : EXIT_FAILURE + 1;
 
         case 0:
             if (sim_option_table[index].key == 'h') {
@@ -176,6 +190,32 @@ sim_option_apply(sim_options_t *o, const sim_option_t *option,
     case 'f':
         o->script = value;
         break;
+
+    case 'S':
+        o->stand = true;
+        break;
+
+    case 'M':
+        return sim_option_merchants(o, value);
+
+    case 'a':
+        o->lid.pin_ask = true;
+        break;
+
+    case 'l':
+        o->lid.latch_ms = (int64_t) number;
+        break;
+
+    case 'u':
+        o->http = value;
+        break;
+
+    case 'k':
+        o->token_file = value;
+        break;
+
+    case 'd':
+        return sim_option_delivery(o, value);
     }
 
     return 0;
@@ -227,6 +267,58 @@ sim_option_prefix(sim_options_t *o, const char *value)
     }
 
     o->serial_prefix = value;
+
+    return 0;
+}
+
+
+static int
+sim_option_merchants(sim_options_t *o, const char *value)
+{
+    const char  *error;
+
+    error = sim_habits_parse(&o->lid, value);
+
+    if (error != NULL) {
+        fprintf(stderr, "coco-sim: --merchants \"%s\": %s\n", value, error);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+sim_option_delivery(sim_options_t *o, const char *value)
+{
+    size_t  len;
+
+    len = strlen(value);
+
+    if (len == 0 || len > 64
+        || strspn(value, "0123456789abcdefABCDEF-") != len)
+    {
+        fprintf(stderr, "coco-sim: --delivery is the id of one, not \"%s\"\n",
+                value);
+        return -1;
+    }
+
+    o->delivery = value;
+
+    return 0;
+}
+
+
+static int
+sim_options_check(const sim_options_t *o)
+{
+    if (o->lid.chance[SIM_HABIT_QR] > 0
+        && (o->http == NULL || o->token_file == NULL))
+    {
+        fprintf(stderr, "coco-sim: --merchants qr also needs --http and"
+                " --token-file: whom to ask, and as whom\n");
+        return -1;
+    }
 
     return 0;
 }

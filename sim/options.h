@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lid.h"
+
 typedef struct {
     const char  *host;
     int          port;
@@ -21,6 +23,11 @@ typedef struct {
     uint64_t     burst;             /* 0: at hz */
     int          window;            /* unacknowledged heartbeats in a burst */
     int64_t      start_ms;          /* ts of the first heartbeat; 0: now */
+    bool         stand;             /* robots wait where they begin */
+    sim_lid_rules_t  lid;
+    const char  *http;              /* where codes lead to; NULL: nowhere */
+    const char  *token_file;
+    const char  *delivery;          /* NULL: the robot's own */
 } sim_options_t;
 
 /* Returns 0, or the exit status + 1 with which to leave: help was asked for,

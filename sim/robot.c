@@ -116,7 +116,7 @@ sim_robot_step(sim_robot_t *robot, double seconds)
 
     sim_robot_trouble_step(robot, seconds);
 
-    if (robot->failed >= 0) {
+    if (robot->failed >= 0 || robot->held) {
         robot->speed = 0;
 
     } else if (activity->drives) {
@@ -145,6 +145,25 @@ bool
 sim_robot_online(const sim_robot_t *robot)
 {
     return robot->offline_for == 0;
+}
+
+
+bool
+sim_robot_stands(const sim_robot_t *robot)
+{
+    return robot->speed == 0 && robot->failed < 0
+           && (robot->activity == SIM_WAITING
+               || robot->activity == SIM_AT_PICKUP
+               || robot->activity == SIM_AT_DROPOFF);
+}
+
+
+void
+sim_robot_park(sim_robot_t *robot)
+{
+    robot->activity = SIM_WAITING;
+    robot->dwell = INFINITY;
+    robot->speed = 0;
 }
 
 
@@ -188,8 +207,8 @@ sim_robot_encode(const sim_robot_t *robot, int64_t ts, char *buf, size_t size)
     }
 
     len += (size_t) snprintf(buf + len, size - len,
-        "},\"lid\":{\"open\":false},\"software\":\"4.2.%d\"}",
-        robot->software);
+        "},\"lid\":{\"open\":%s},\"software\":\"4.2.%d\"}",
+        robot->lid_open ? "true" : "false", robot->software);
 
     return len;
 }

@@ -54,6 +54,10 @@ typedef struct {
     double          degraded_for;   /* seconds left */
     double          offline_for;    /* seconds left without a network */
     int             software;       /* patch level */
+
+    /* Told from outside; both false at first. */
+    bool            held;           /* stays where it is, whatever is due */
+    bool            lid_open;
 } sim_robot_t;
 
 /* serial: at most SIM_SERIAL_MAX characters, copied. Robots of one fleet
@@ -66,6 +70,12 @@ void sim_robot_step(sim_robot_t *robot, double seconds);
 
 /* Has it a network? Without one it keeps its heartbeats for later. */
 bool sim_robot_online(const sim_robot_t *robot);
+
+/* Does it stand where people load and unload it? */
+bool sim_robot_stands(const sim_robot_t *robot);
+
+/* Stays where it begins, for ever, as one that waits for work. */
+void sim_robot_park(sim_robot_t *robot);
 
 /* The name of the state that it reports. */
 const char *sim_robot_state(const sim_robot_t *robot);
