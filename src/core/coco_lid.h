@@ -86,7 +86,8 @@ int coco_lid_event_parse(coco_str_t type, int lid_opened, coco_str_t source);
 typedef enum {
     COCO_LID_DO_NOTHING = 0,     /* the history has it, no more */
     COCO_LID_DO_REMEMBER,        /* the request, for the open to come */
-    COCO_LID_DO_FORGET,          /* the request: it failed or timed out */
+    COCO_LID_DO_FORGET,          /* the request, if any: it failed or timed
+                                    out */
     COCO_LID_DO_BEGIN,           /* a cycle: Robots.LidOpen */
     COCO_LID_DO_JOIN,            /* another report of the movement that began
                                     or ended the cycle: fills what it lacks */
@@ -122,7 +123,7 @@ typedef struct {
     coco_str_t          reason;       /* failures */
 
     /* coco_lid_reconcile()'s own */
-    bool                failed;       /* requests */
+    bool                taken, failed;  /* requests */
     size_t              request;      /* opens, failures: the one they answer;
                                          requests: the one before */
     size_t              cycle;        /* in the order of the walk */
@@ -204,13 +205,15 @@ int coco_lid_reconcile(coco_lid_t *lid, int64_t from, int64_t now,
     const coco_lid_rules_t *rules);
 
 /* The data of Robots.LidOpen, Robots.LidClose and LidCycle.Complete, in both
- * directions: {"cycleId","source","trigger","referenceId"}. COCO_ERROR names
- * the member. */
+ * directions: {"cycleId","source","trigger","referenceId"}; source and
+ * referenceId may be null. To be decoded is an object that was checked (the
+ * envelope's data). COCO_ERROR names the member. */
 typedef struct {
     coco_id_t           cycle;
     coco_lid_source_e   source;
     coco_lid_trigger_e  trigger;
-    coco_str_t          reference;    /* unescaped identifiers only */
+    coco_str_t          reference;    /* decoded: escapes stay as they are;
+                                         it is to be compared with ids */
 } coco_lid_data_t;
 
 void coco_lid_data_encode(coco_json_out_t *out, const coco_lid_data_t *data);
