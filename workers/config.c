@@ -605,6 +605,13 @@ coco_config_check(coco_config_reader_t *r)
                           "lid.cycle_timeout");
     }
 
+    if (c->janitor_command_days * 24 < c->janitor_idempotency_hours) {
+        coco_config_wrong(r, "janitor.command_days", "an Idempotency-Key "
+                          "would outlive its command; keep commands for the "
+                          "%d hours of janitor.idempotency_hours at least",
+                          (int) c->janitor_idempotency_hours);
+    }
+
     if (c->journal_low_water >= c->journal_high_water) {
         coco_config_wrong(r, "journal.low_water", "must be below "
                           "journal.high_water");

@@ -17,12 +17,12 @@
 #define COCO_JANITOR_REPLAYS   100       /* offered in a tick, at most */
 #define COCO_JANITOR_OFFER_MS  30000     /* until it is offered once more */
 #define COCO_JANITOR_AHEAD     7         /* days of partitions */
-#define COCO_JANITOR_BUS       8         /* beside COCO_SERVICE_… */
+#define COCO_JANITOR_BUS       16        /* beside COCO_SERVICE_… */
 
 typedef enum {
     COCO_J_PARTITIONS = 0, COCO_J_OUTBOX, COCO_J_OUTBOX_RELAYED,
     COCO_J_LETTERS, COCO_J_LETTERS_MAX, COCO_J_WEBHOOKS, COCO_J_KEYS,
-    COCO_J_REPLAYS, COCO_J_STATEMENTS
+    COCO_J_COMMANDS, COCO_J_ANOMALIES, COCO_J_REPLAYS, COCO_J_STATEMENTS
 } coco_janitor_statement_e;
 
 struct coco_janitor_s {
@@ -105,8 +105,24 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "  limit ($2::int4[])[1]))",
     "ii", "janitor" },
 
-/* 8: a bus lane; below, COCO_SERVICE_… What the decoder has refused of the bus
- * is any consumer's. Letters of other sources are not ours to touch. */
+[COCO_J_COMMANDS] = {
+    "delete from coco.robot_command where id = any (array("
+    " select id from coco.robot_command"
+    "  where issued_at < now() - make_interval(days => ($1::int4[])[1])"
+    "   and (outcome is not null or expires_at < now())"
+    "  order by issued_at limit ($2::int4[])[1]))",
+    "ii", "janitor" },
+
+/* Not by ts: a robot's clock may be years behind. */
+[COCO_J_ANOMALIES] = {
+    "delete from coco.anomaly where id = any (array("
+    " select id from coco.anomaly"
+    "  where created_at < now() - make_interval(days => ($1::int4[])[1])"
+    "  limit ($2::int4[])[1]))",
+    "ii", "janitor" },
+
+/* 16: a bus lane; below, COCO_SERVICE_… What the decoder has refused of the
+ * bus is any consumer's. Letters of other sources are not ours to touch. */
 [COCO_J_REPLAYS] = {
     "select id, topic, payload, received_at, replayed_at, source, cause_id,"
     " cause_ts"
@@ -114,10 +130,12 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     " where replayed_at is not null and replay_outcome is null"
     "  and case when source in ('mqtt', 'sqs') or topic = 'webhook/driveu'"
     "   then ($1::int4[])[1] & 1 <> 0"
+    "   when source = 'task' then ($1::int4[])[1]"
+    "    & case when topic like 'ARRIVAL/%' then 8 else 1 end <> 0"
     "   when source in ('rabbitmq', 'kafka', 'bus')"
-    "   then ($1::int4[])[1] & 8 <> 0 and ($1::int4[])[1]"
-    "    & case service when 'operations' then 2 when 'fleet' then 4 else 6 end"
-    "    <> 0"
+    "   then ($1::int4[])[1] & 16 <> 0 and ($1::int4[])[1]"
+    "    & case service when 'operations' then 2 when 'fleet' then 4"
+    "     when 'deliveries' then 8 else 14 end <> 0"
     "   else false end"
     " order by replayed_at, id limit 100",
     "i", "janitor" },
@@ -235,6 +253,8 @@ coco_janitor_round(coco_janitor_t *j)
     rc |= coco_janitor_delete(j, COCO_J_LETTERS_MAX, o->dead_letter_max);
     rc |= coco_janitor_delete(j, COCO_J_WEBHOOKS, o->webhook_days);
     rc |= coco_janitor_delete(j, COCO_J_KEYS, o->idempotency_hours);
+    rc |= coco_janitor_delete(j, COCO_J_COMMANDS, o->command_days);
+    rc |= coco_janitor_delete(j, COCO_J_ANOMALIES, o->anomaly_days);
 
     j->round_at = coco_clock_monotonic_us() / 1000
                   + (rc == COCO_OK ? COCO_JANITOR_ROUND_MS

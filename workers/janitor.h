@@ -19,9 +19,12 @@ typedef struct {
     unsigned     dead_letter_max;     /* rows, the oldest go; 1,000,000 */
     unsigned     webhook_days;        /* of those that are done; 30 */
     unsigned     idempotency_hours;   /* 24 */
+    unsigned     command_days;        /* of those that have ended; 90 */
+    unsigned     anomaly_days;        /* 90 */
 
     /* Whose letters are replayed here: those of the state service's sources,
-     * and with a bus lane those that the services here have refused. */
+     * of the tasks of the services here, and with a bus lane those that the
+     * services here have refused. */
     unsigned     services;            /* COCO_SERVICE_… */
     bool         bus;
     const char  *telemetry_topic;     /* of Kafka, with bus; the caller's */

@@ -13,6 +13,7 @@ static void coco_letter_bus(coco_message_t *m, const coco_letter_t *letter,
 static bool coco_letter_raw(coco_message_t *m, const char *telemetry_topic,
     char *buf);
 static void coco_letter_queue(coco_message_t *m, char *buf);
+static void coco_letter_task(coco_message_t *m);
 static void coco_letter_device(coco_message_t *m);
 static bool coco_letter_is(coco_str_t text, const char *word);
 
@@ -42,6 +43,9 @@ coco_letter_message(coco_message_t *ret, const coco_letter_t *letter,
 
     } else if (coco_letter_is(letter->source, "sqs")) {
         coco_letter_queue(ret, buf);
+
+    } else if (coco_letter_is(letter->source, "task")) {
+        coco_letter_task(ret);
 
     } else {
         coco_letter_device(ret);
@@ -115,6 +119,24 @@ coco_letter_queue(coco_message_t *m, char *buf)
 
     if (body.serial.data != NULL) {
         m->serial = body.serial;
+    }
+}
+
+
+/* The kind, and the serial behind it. */
+static void
+coco_letter_task(coco_message_t *m)
+{
+    size_t       len;
+    const char  *slash;
+
+    m->kind = COCO_KIND_TASK;
+    slash = memchr(m->topic.data, '/', m->topic.len);
+
+    if (slash != NULL) {
+        len = (size_t) (slash - m->topic.data);
+        m->serial = (coco_str_t) { slash + 1, m->topic.len - len - 1 };
+        m->topic.len = len;
     }
 }
 

@@ -11,6 +11,9 @@
 #include "sources/topic.h"
 #include "worker_parts.h"
 
+/* The services that have rows in robot_task. */
+#define COCO_WORKER_TASKS  (COCO_SERVICE_STATE | COCO_SERVICE_DELIVERIES)
+
 
 static int coco_worker_lanes_start(coco_worker_t *w, char *error,
     size_t error_size);
@@ -20,6 +23,8 @@ static bool coco_worker_lane_wanted(const coco_config_t *config,
 static int coco_worker_sessions_open(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_queues_start(coco_worker_t *w, char *error,
+    size_t error_size);
+static int coco_worker_robots_start(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_bus_start(coco_worker_t *w);
 static int coco_worker_janitor_start(coco_worker_t *w);
@@ -84,7 +89,9 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
         }
     }
 
-    if (coco_worker_queues_start(w, error, error_size) != COCO_OK) {
+    if (coco_worker_queues_start(w, error, error_size) != COCO_OK
+        || coco_worker_robots_start(w, error, error_size) != COCO_OK)
+    {
         goto failed;
     }
 
@@ -133,12 +140,15 @@ coco_worker_lanes_start(coco_worker_t *w, char *error, size_t error_size)
 static bool
 coco_worker_lane_wanted(const coco_config_t *config, coco_lane_id_e lane)
 {
-    if (lane != COCO_LANE_BUS) {
+    switch (lane) {
+    case COCO_LANE_EVENTS:
+        return (config->service_bits & COCO_WORKER_TASKS) != 0;
+    case COCO_LANE_BUS:
+        return config->bus_scramble || coco_source_rabbitmq_wanted(config)
+               || coco_source_kafka_wanted(config);
+    default:
         return (config->service_bits & COCO_SERVICE_STATE) != 0;
     }
-
-    return config->bus_scramble || coco_source_rabbitmq_wanted(config)
-           || coco_source_kafka_wanted(config);
 }
 
 
@@ -185,6 +195,10 @@ coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
                            ? 0 : (unsigned) c->sqs_receives_max;
     options.services = c->service_bits;
     options.direct = !c->bus_scramble;
+    options.lid_window_ms = (unsigned) c->lid_window;
+    options.lid_cycle_ms = (unsigned) c->lid_cycle_timeout;
+    options.lid_pin_age_ms = (unsigned) c->lid_pin_age;
+    options.lid_timeout_ms = (unsigned) c->lid_command_timeout;
     options.fleet_from_kafka = c->kafka_feeds_fleet;
 
     /* heartbeats alone go to the bus without an outbox */
@@ -289,6 +303,37 @@ coco_worker_queues_start(coco_worker_t *w, char *error, size_t error_size)
 }
 
 
+/* What is due for robots, and what leaves for them. */
+static int
+coco_worker_robots_start(coco_worker_t *w, char *error, size_t error_size)
+{
+    coco_source_tasks_options_t  tasks;
+
+    if (w->lanes[COCO_LANE_EVENTS] != NULL) {
+        tasks.config = w->config;
+        tasks.lane = w->lanes[COCO_LANE_EVENTS];
+        w->tasks = coco_source_tasks_start(&tasks);
+
+        if (w->tasks == NULL) {
+            snprintf(error, error_size, "no thread or memory for the tasks");
+            return COCO_ERROR;
+        }
+    }
+
+    if ((w->config->service_bits & COCO_SERVICE_STATE) != 0) {
+        w->commands = coco_commands_start(w->config);
+
+        if (w->commands == NULL) {
+            snprintf(error, error_size, "no thread or memory for the "
+                     "commands");
+            return COCO_ERROR;
+        }
+    }
+
+    return COCO_OK;
+}
+
+
 static int
 coco_worker_bus_start(coco_worker_t *w)
 {
@@ -339,6 +384,8 @@ coco_worker_janitor_start(coco_worker_t *w)
     options.webhook_days = (unsigned) w->config->janitor_webhook_days;
     options.idempotency_hours
         = (unsigned) w->config->janitor_idempotency_hours;
+    options.command_days = (unsigned) w->config->janitor_command_days;
+    options.anomaly_days = (unsigned) w->config->janitor_anomaly_days;
     options.services = w->config->service_bits;
     options.bus = w->lanes[COCO_LANE_BUS] != NULL;
     options.telemetry_topic = w->config->kafka_telemetry_topic;
@@ -397,6 +444,8 @@ coco_worker_replay(void *data, const coco_message_t *message)
         return coco_lane_push(w->lanes[COCO_LANE_BUS], &m);
     case COCO_KIND_CONNECTIVITY:
         return coco_lane_push(w->lanes[COCO_LANE_WEBHOOKS], &m);
+    case COCO_KIND_TASK:
+        return coco_lane_push(w->lanes[COCO_LANE_EVENTS], &m);
     default:
         break;
     }
@@ -439,6 +488,10 @@ coco_worker_stop(coco_worker_t *w)
         }
     }
 
+    if (w->commands != NULL) {
+        coco_commands_stop(w->commands);
+    }
+
     if (w->relay != NULL) {
         coco_relay_stop(w->relay);
     }
@@ -479,6 +532,10 @@ coco_worker_sources_stop(coco_worker_t *w)
         coco_source_inbox_stop(w->inbox);
     }
 
+    if (w->tasks != NULL) {
+        coco_source_tasks_stop(w->tasks);
+    }
+
     if (w->rabbitmq != NULL) {
         coco_source_bus_stop(w->rabbitmq);
     }
@@ -512,6 +569,10 @@ coco_worker_sources_close(coco_worker_t *w)
 
     if (w->inbox != NULL) {
         coco_source_inbox_close(w->inbox);
+    }
+
+    if (w->tasks != NULL) {
+        coco_source_tasks_close(w->tasks);
     }
 
     if (w->rabbitmq != NULL) {

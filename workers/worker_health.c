@@ -19,6 +19,8 @@ static void coco_worker_session_encode(coco_json_out_t *out,
     coco_source_mqtt_t *session);
 static void coco_worker_sqs_encode(coco_json_out_t *out, coco_worker_t *w);
 static void coco_worker_bus_encode(coco_json_out_t *out, coco_worker_t *w);
+static void coco_worker_robots_encode(coco_json_out_t *out,
+    coco_worker_t *w);
 static void coco_worker_source_encode(coco_json_out_t *out, const char *name,
     bool alive, bool connected, uint64_t in_flight);
 
@@ -35,13 +37,20 @@ coco_worker_alive(coco_worker_t *w)
 {
     int                        i;
     bool                       alive;
+    coco_commands_status_t     commands;
     coco_source_bus_status_t   bus;
     coco_source_sqs_status_t   sqs;
     coco_source_mqtt_status_t  mqtt;
 
     alive = w->inbox == NULL || coco_source_inbox_alive(w->inbox);
+    alive &= w->tasks == NULL || coco_source_tasks_alive(w->tasks);
 
     /* all are asked: the gauges follow from that */
+    if (w->commands != NULL) {
+        coco_commands_status(w->commands, &commands);
+        alive &= commands.alive;
+    }
+
     for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
         if (w->mqtt[i] != NULL) {
             coco_source_mqtt_status(w->mqtt[i], &mqtt);
@@ -141,6 +150,8 @@ coco_worker_parts_encode(coco_json_out_t *out, coco_worker_t *w)
                                                    COCO_LANE_WEBHOOKS));
         coco_json_object_close(out);
     }
+
+    coco_worker_robots_encode(out, w);
 
     if (w->relay != NULL) {
         coco_json_name(out, "relay");
@@ -256,6 +267,33 @@ coco_worker_bus_encode(coco_json_out_t *out, coco_worker_t *w)
     }
 
     coco_json_object_close(out);
+}
+
+
+/* What is due for them, and what leaves for them. */
+static void
+coco_worker_robots_encode(coco_json_out_t *out, coco_worker_t *w)
+{
+    coco_commands_status_t  commands;
+
+    if (w->tasks != NULL) {
+        coco_json_name(out, "tasks");
+        coco_json_object_open(out);
+        coco_json_name(out, "alive");
+        coco_json_bool(out, coco_source_tasks_alive(w->tasks));
+        coco_json_object_close(out);
+    }
+
+    if (w->commands != NULL) {
+        coco_commands_status(w->commands, &commands);
+        coco_json_name(out, "commands");
+        coco_json_object_open(out);
+        coco_json_name(out, "alive");
+        coco_json_bool(out, commands.alive);
+        coco_json_name(out, "connected");
+        coco_json_bool(out, commands.connected);
+        coco_json_object_close(out);
+    }
 }
 
 

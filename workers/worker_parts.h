@@ -13,11 +13,13 @@
 #include "janitor.h"
 #include "lane.h"
 #include "metrics.h"
+#include "sinks/commands.h"
 #include "sinks/relay.h"
 #include "sources/bus.h"
 #include "sources/inbox.h"
 #include "sources/mqtt.h"
 #include "sources/sqs.h"
+#include "sources/tasks.h"
 #include "worker.h"
 
 #define COCO_WORKER_SESSIONS  2    /* of MQTT: telemetry and events */
@@ -32,6 +34,8 @@ struct coco_worker_s {
     coco_source_sqs_t    *sqs[COCO_SQS_QUEUES];
     coco_aws_credentials_t  *credentials;
     coco_source_inbox_t  *inbox;
+    coco_source_tasks_t  *tasks;
+    coco_commands_t      *commands;
     coco_source_bus_t    *rabbitmq;
     coco_source_bus_t    *kafka;
     coco_relay_t         *relay;

@@ -258,6 +258,10 @@ test_combinations(void **state)
     coco_config_free(&config);
     refused("[lid]\nwindow = 2s\ncycle_timeout = 2s\n",
             "2: lid.window: must be below lid.cycle_timeout\n");
+    refused("[janitor]\ncommand_days = 1\nidempotency_hours = 25\n",
+            "2: janitor.command_days: an Idempotency-Key would outlive its "
+            "command; keep commands for the 25 hours of "
+            "janitor.idempotency_hours at least\n");
     refused("[mqtt]\nshared_group = a/b\n", "2: mqtt.shared_group: ");
     refused("[journal]\nlow_water = 2G\n",
             "2: journal.low_water: must be below journal.high_water\n");

@@ -61,6 +61,21 @@ test_devices(void **state)
 
 
 static void
+test_tasks(void **state)
+{
+    letter_is("task", "SEEN/R-1", "{}", COCO_KIND_TASK, "R-1");
+    assert_int_equal(message.topic.len, 4);
+    assert_memory_equal(message.topic.data, "SEEN", 4);
+
+    letter_is("task", "LID", "", COCO_KIND_TASK, "");
+    assert_int_equal(message.topic.len, 3);
+    letter_is("task", "/R-1", "", COCO_KIND_TASK, "R-1");
+    assert_int_equal(message.topic.len, 0);
+    assert_false(message.inbox);
+}
+
+
+static void
 test_queues(void **state)
 {
     letter_is("sqs", "sqs/state", "{\"serial\":\"R-1\"}",
@@ -117,6 +132,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_queues),
         cmocka_unit_test(test_bus),
     };
