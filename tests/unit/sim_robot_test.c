@@ -202,6 +202,53 @@ all_of_a_day_happens(void **state)
 
 
 static void
+held_it_stays_and_goes_on(void **state)
+{
+    int          i, j;
+    char         a[SIM_HEARTBEAT_MAX], b[SIM_HEARTBEAT_MAX];
+    double       east, north;
+    json_t      *json;
+    sim_robot_t  robot;
+
+    for (i = 0; i < TEST_ROBOTS; i++) {
+        sim_robot_init(&robot, "r", 1, (uint64_t) i);
+        sim_robot_step(&robot, 1);
+        east = robot.east;
+        north = robot.north;
+        robot.held = true;
+
+        for (j = 0; j < 600; j++) {
+            sim_robot_step(&robot, 1);
+            assert_true(robot.east == east && robot.north == north);
+            assert_true(robot.speed == 0);
+        }
+
+        robot.held = false;
+
+        for (j = 0; j < 3600 && robot.east == east; j++) {
+            sim_robot_step(&robot, 1);
+        }
+
+        assert_true(robot.east != east || robot.activity == SIM_CHARGING);
+
+        /* parked: for good, and where people are */
+        sim_robot_park(&robot);
+        sim_robot_encode(&robot, TEST_START, a, sizeof(a));
+        sim_robot_step(&robot, 86400);
+        assert_true(sim_robot_stands(&robot) || robot.failed >= 0);
+        sim_robot_encode(&robot, TEST_START, b, sizeof(b));
+        assert_memory_equal(strstr(a, "latitude"), strstr(b, "latitude"), 40);
+    }
+
+    robot.lid_open = true;
+    json = heartbeat(&robot, TEST_START);
+    assert_true(json_is_true(json_object_get(json_object_get(json, "lid"),
+                                             "open")));
+    json_decref(json);
+}
+
+
+static void
 nothing_overflows(void **state)
 {
     size_t       len;
@@ -235,6 +282,7 @@ main(void)
         cmocka_unit_test(same_seed_same_heartbeats),
         cmocka_unit_test(motion_agrees_with_itself),
         cmocka_unit_test(all_of_a_day_happens),
+        cmocka_unit_test(held_it_stays_and_goes_on),
         cmocka_unit_test(nothing_overflows),
     };
 
