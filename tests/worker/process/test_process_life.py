@@ -58,6 +58,8 @@ def test_http(worker, block):
         "stalledSeconds": 0, "journalFull": False, "shards": 1,
         "postgresConnected": 0, "redisConnected": 0}
     assert body["inbox"] == {"alive": True, "waiting": 0}
+    assert body["tasks"] == {"alive": True}
+    assert body["commands"] == {"alive": True, "connected": False}
     assert not {"sqs", "bus", "relay"} & set(body)
 
     metrics = requests.get(one.url + "/metrics")

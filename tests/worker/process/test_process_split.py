@@ -71,12 +71,14 @@ def standing(stack, serial):
 def test_apart(stack, worker, block):
     """Each process does its part; one that was away catches up."""
     first = apart(stack, worker, block, "state").start().await_connected()
-    second = apart(stack, worker, block, "operations,fleet").start()
+    second = apart(stack, worker, block,
+                   "operations,fleet,deliveries").start()
     wait_for(lambda: health(second)["bus"]["rabbitmq"]["connected"], 20,
              "the consumer")
     assert set(health(first)["lanes"]) == {"telemetry", "events", "webhooks"}
-    assert set(health(second)["lanes"]) == {"bus"}
-    assert "bus" not in health(first) and "inbox" not in health(second)
+    assert set(health(second)["lanes"]) == {"events", "bus"}
+    assert "bus" not in health(first) and "tasks" in health(second)
+    assert not {"inbox", "commands"} & set(health(second))
 
     now = int(time.time() * 1000)
     publish(stack.mqtt_port, "apart-1", {"ts": now, "state": "PARKED"},
@@ -108,7 +110,7 @@ def test_services_that_several_processes_run(stack, worker, block):
     no queue fills for nobody."""
     first = apart(stack, worker, block, "state,operations").start()
     first.await_connected()
-    apart(stack, worker, block, "operations,fleet").start()
+    apart(stack, worker, block, "operations,fleet,deliveries").start()
 
     now, robots = int(time.time() * 1000), ["both-%d" % n for n in range(20)]
     for serial in robots:
@@ -127,9 +129,10 @@ def test_services_that_several_processes_run(stack, worker, block):
             channel = connection.channel()
             return [channel.queue_declare(
                 queue, passive=True).method.message_count
-                for queue in ("coco.operations", "coco.fleet")]
+                for queue in ("coco.operations", "coco.fleet",
+                              "coco.deliveries")]
 
-    wait_for(lambda: depths() == [0, 0], 20, "empty queues")
+    wait_for(lambda: depths() == [0, 0, 0], 20, "empty queues")
 
 
 def test_letters_go_where_their_service_is(stack, worker, block):
@@ -210,10 +213,25 @@ def test_what_the_janitor_keeps(stack, worker, bus, kept):
     rows(stack, "insert into coco.webhook_inbox (id, provider, event_id,"
          " payload, received_at) values (gen_random_uuid(), 'other',"
          " 'pending', '{}', now() - interval '90 days')")
+    for serial, days, outcome in (("ended", 91, "OPENED"), ("over", 91, None),
+                                  ("young", 89, None)):
+        rows(stack, "insert into coco.robot_command (id, serial, command,"
+             " issued_at, expires_at, next_send_at, outcome) select"
+             " gen_random_uuid(), %s, 'OPEN_LID', at, at, at, %s"
+             " from (select now() - make_interval(days => %s) as at) x",
+             serial, outcome, days)
+        rows(stack, "insert into coco.anomaly (id, kind, serial, ts, reason,"
+             " created_at) values (gen_random_uuid(), 'RESYNC', %s,"
+             " '2001-01-01', 'r', now() - make_interval(days => %s))",
+             serial, days)
     worker(stack.port, bus=bus).start()
     wait_for(lambda: rows(stack, "select event_id from coco.webhook_inbox"
                           " order by 1") == [("new",), ("pending",)], 20,
              "the janitor")
+    for table in ("robot_command", "anomaly"):
+        wait_for(lambda: rows(stack, "select serial from coco." + table)
+                 == [("young",)], 20, "the janitor at " + table)
+        rows(stack, "delete from coco." + table)
     assert [name for name, in rows(
         stack, "select name from coco.outbox")] == kept
     rows(stack, "delete from coco.webhook_inbox")
