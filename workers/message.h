@@ -51,8 +51,9 @@ typedef struct {
                                            the limit it is set aside unread;
                                            0: not counted */
     coco_cause_t          cause;        /* COCO_KIND_EVENT */
-    bool                  inbox;        /* it is a row of webhook_inbox: */
-    coco_id_t             inbox_id;     /* or, COCO_KIND_TASK, of robot_task */
+    bool                  inbox;        /* it is a row of webhook_inbox or,
+                                           COCO_KIND_TASK, of robot_task: */
+    coco_id_t             inbox_id;
     coco_id_t             replay_of;    /* the dead letter, when source is
                                            "replay" */
 } coco_message_t;

@@ -185,7 +185,8 @@ coco_table_open(coco_table_t *t)
     t->reading = coco_pg_get_bool(coco_pg_result(t->pg, slot), 0, 0) == 1;
 
     if (t->reading) {
-        coco_log(COCO_LOG_INFO, t->options.kind->reading, NULL);
+        coco_log(COCO_LOG_INFO, t->options.kind->reading, "service", "%s",
+                 t->options.kind->statements[COCO_TABLE_LOCK].service, NULL);
     }
 
     return COCO_OK;

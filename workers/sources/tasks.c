@@ -200,5 +200,6 @@ coco_tasks_message(coco_message_t *ret, const PGresult *res, int row)
     ret->serial = coco_pg_get(res, row, 2);
     ret->payload = coco_pg_get(res, row, 3);
     ret->received_at = coco_pg_get_time(res, row, 4);
+    ret->inbox = true;
     coco_pg_get_uuid(&ret->inbox_id, res, row, 0);
 }
