@@ -8,9 +8,11 @@
 #include "ngx_coco_args.h"
 #include "ngx_coco_base.h"
 #include "ngx_coco_ops_delivery.h"
+#include "ngx_coco_ops_lid.h"
 #include "ngx_coco_ops_patch.h"
 #include "ngx_coco_ops_robot.h"
 #include "ngx_coco_query.h"
+#include "ngx_coco_replies.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_route.h"
 #include "ngx_coco_waiter.h"
@@ -229,6 +231,12 @@ static const ngx_coco_route_t  ngx_coco_ops_routes[] = {
       ngx_string("deliveries:read"),
       0,
       ngx_coco_anomaly_list_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/open-lid-for-load"),
+      ngx_string("deliveries:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_ops_lid_open_handler },
 
     { 0, ngx_null_string, ngx_null_string, 0, NULL }
 };
@@ -877,7 +885,8 @@ ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_ops_operation, &ngx_coco_ops_record, &ngx_coco_ops_list,
-        &ngx_coco_ops_patch, NULL
+        &ngx_coco_ops_patch, &ngx_coco_ops_lid_open,
+        &ngx_coco_replies_statement, NULL
     };
 
     if (ngx_coco_delivery_init(cf) != NGX_OK) {

@@ -1,16 +1,18 @@
 /*
  * The State service over HTTP: a robot's current state, its history, and the
  * messages that were set aside. Reads what the worker wrote; must never
- * interpret a payload. DriveU's webhooks have a file of their own.
+ * interpret a payload. DriveU's webhooks and lids have files of their own.
  */
 
 #include "ngx_coco.h"
 #include "ngx_coco_args.h"
 #include "ngx_coco_pg.h"
 #include "ngx_coco_query.h"
+#include "ngx_coco_replies.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_route.h"
 #include "ngx_coco_state_driveu.h"
+#include "ngx_coco_state_lid.h"
 #include "coco_utf8.h"
 
 
@@ -125,6 +127,24 @@ static const ngx_coco_route_t  ngx_coco_state_routes[] = {
       ngx_string("state:read"),
       0,
       ngx_coco_state_history_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/state/{serial}/lid"),
+      ngx_string("state:read"),
+      0,
+      ngx_coco_state_lid_read_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/state/{serial}/lid/history"),
+      ngx_string("state:read"),
+      0,
+      ngx_coco_state_lid_history_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/state/{serial}/lid/open"),
+      ngx_string("lid:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_state_lid_open_handler },
 
     { NGX_HTTP_GET,
       ngx_string("/dead-letters"),
@@ -269,14 +289,9 @@ ngx_coco_state_encode(coco_json_out_t *out, void *data)
 static ngx_int_t
 ngx_coco_state_history_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 {
-    int64_t                 ms;
-    ngx_int_t               rc;
     ngx_str_t              *params;
-    ngx_uint_t              i;
     coco_error_t            err;
     ngx_coco_query_page_t  *page;
-
-    static const char  *bounds[] = { "from", "to" };
 
     ngx_memzero(&err, sizeof(coco_error_t));
 
@@ -294,19 +309,8 @@ ngx_coco_state_history_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 
     params[0] = call->path[0];
 
-    for (i = 0; i < 2; i++) {
-        rc = ngx_coco_arg_time(r, bounds[i], &ms, &err);
-
-        if (rc == NGX_OK) {
-            rc = ngx_coco_query_param_int(r, ms, &params[1 + i]);
-        }
-
-        if (rc == NGX_ERROR) {
-            return ngx_coco_reply_bad_field(r, &err);
-        }
-    }
-
-    if (ngx_coco_arg_limit(r, &page->limit, &err) == NGX_ERROR
+    if (ngx_coco_query_bounds(r, &params[1], &err) == NGX_ERROR
+        || ngx_coco_arg_limit(r, &page->limit, &err) == NGX_ERROR
         || ngx_coco_query_cursor(r, &params[3], &err) == NGX_ERROR)
     {
         return ngx_coco_reply_bad_field(r, &err);
@@ -491,6 +495,8 @@ ngx_coco_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_state_read, &ngx_coco_state_history,
         &ngx_coco_state_dead_letters, &ngx_coco_state_replay,
+        &ngx_coco_state_lid_read, &ngx_coco_state_lid_history,
+        &ngx_coco_state_lid_open, &ngx_coco_replies_statement,
         &ngx_coco_inbox_statement, NULL
     };
 

@@ -11,6 +11,7 @@
 #include "ngx_coco_pg.h"
 #include "ngx_coco_inbox.h"
 #include "ngx_coco_metrics.h"
+#include "ngx_coco_replies.h"
 
 typedef struct ngx_coco_auth_s  ngx_coco_auth_t;    /* ngx_coco_auth.h */
 
@@ -18,6 +19,7 @@ typedef struct {
     ngx_coco_redis_t    *redis;            /* NULL: coco_redis not given */
     ngx_coco_pg_t       *pg;               /* NULL: coco_postgres not given */
     ngx_coco_inbox_t    *inbox;            /* for use when pg is given */
+    ngx_coco_replies_t  *replies;          /* for use when pg is given */
     ngx_coco_auth_t     *auth;             /* never NULL */
     ngx_coco_metrics_t  *metrics;          /* never NULL */
 
@@ -25,6 +27,8 @@ typedef struct {
     ngx_msec_t           postgres_timeout; /* coco_postgres_timeout, 2 s */
     ngx_msec_t           online_window;    /* coco_online_window, 60 s */
     ngx_msec_t           heartbeat_ttl;    /* coco_heartbeat_ttl, 120 s */
+    ngx_msec_t           lid_timeout;      /* coco_lid_timeout, 10 s */
+    ngx_str_t            edge;             /* coco_edge, the host's name */
     ngx_uint_t           low_battery;      /* coco_low_battery, 15 percent */
     ngx_flag_t           teleoperation;    /* coco_require_teleoperation */
 

@@ -15,7 +15,13 @@ static char *ngx_coco_base_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_coco_base_postgres(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_coco_base_edge(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_coco_base_edge_default(ngx_conf_t *cf, ngx_str_t *ret);
+static ngx_uint_t ngx_coco_base_edge_char(u_char c);
 static ngx_int_t ngx_coco_base_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_coco_base_init_replies(ngx_coco_base_conf_t *bcf,
+    ngx_cycle_t *cycle);
 static void ngx_coco_base_exit_process(ngx_cycle_t *cycle);
 
 
@@ -61,6 +67,20 @@ static ngx_command_t  ngx_coco_base_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_coco_base_conf_t, heartbeat_ttl),
+      NULL },
+
+    { ngx_string("coco_lid_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_coco_base_conf_t, lid_timeout),
+      NULL },
+
+    { ngx_string("coco_edge"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_coco_base_edge,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("coco_low_battery"),
@@ -162,22 +182,25 @@ ngx_coco_base_create_main_conf(ngx_conf_t *cf)
      *
      *     conf->redis = NULL;
      *     conf->pg = NULL;
+     *     conf->edge = { 0, NULL };
      */
 
     conf->redis_timeout = NGX_CONF_UNSET_MSEC;
     conf->postgres_timeout = NGX_CONF_UNSET_MSEC;
     conf->online_window = NGX_CONF_UNSET_MSEC;
     conf->heartbeat_ttl = NGX_CONF_UNSET_MSEC;
+    conf->lid_timeout = NGX_CONF_UNSET_MSEC;
     conf->low_battery = NGX_CONF_UNSET_UINT;
     conf->teleoperation = NGX_CONF_UNSET;
 
     conf->inbox = ngx_coco_inbox_create(cf);
+    conf->replies = ngx_coco_replies_create(cf);
     conf->auth = ngx_coco_auth_create(cf);
     conf->metrics = ngx_coco_metrics_create(cf);
     conf->statements = ngx_array_create(cf->pool, 16,
                                         sizeof(ngx_coco_pg_statement_t *));
 
-    if (conf->inbox == NULL || conf->auth == NULL
+    if (conf->inbox == NULL || conf->replies == NULL || conf->auth == NULL
         || conf->metrics == NULL || conf->statements == NULL)
     {
         return NULL;
@@ -196,6 +219,7 @@ ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(bcf->postgres_timeout, 2000);
     ngx_conf_init_msec_value(bcf->online_window, 60000);
     ngx_conf_init_msec_value(bcf->heartbeat_ttl, 120000);
+    ngx_conf_init_msec_value(bcf->lid_timeout, 10000);
     ngx_conf_init_uint_value(bcf->low_battery, 15);
     ngx_conf_init_value(bcf->teleoperation, 0);
 
@@ -203,6 +227,18 @@ ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"coco_redis_timeout\" and "
                            "\"coco_postgres_timeout\" must not be 0");
+        return NGX_CONF_ERROR;
+    }
+
+    if (bcf->lid_timeout == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"coco_lid_timeout\" must not be 0");
+        return NGX_CONF_ERROR;
+    }
+
+    if (bcf->edge.len == 0
+        && ngx_coco_base_edge_default(cf, &bcf->edge) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -256,6 +292,77 @@ ngx_coco_base_postgres(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     bcf->pg = ngx_coco_pg_create(cf);
 
     return bcf->pg ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_coco_base_edge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_coco_base_conf_t  *bcf = conf;
+
+    size_t      i;
+    ngx_str_t  *value;
+
+    if (bcf->edge.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 0; i < value[1].len; i++) {
+        if (!ngx_coco_base_edge_char(value[1].data[i])) {
+            break;
+        }
+    }
+
+    if (i == 0 || i < value[1].len || i > NGX_COCO_EDGE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"coco_edge\" must be 1 to %d characters of "
+                           "A-Z a-z 0-9 . _ -, not \"%V\"",
+                           NGX_COCO_EDGE_MAX, &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    bcf->edge = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+/* The host's name, as far as it is of the right form. */
+
+static ngx_int_t
+ngx_coco_base_edge_default(ngx_conf_t *cf, ngx_str_t *ret)
+{
+    size_t      i, len;
+    ngx_str_t  *host;
+
+    static ngx_str_t  nameless = ngx_string("localhost");
+
+    host = cf->cycle->hostname.len ? &cf->cycle->hostname : &nameless;
+    len = ngx_min(host->len, NGX_COCO_EDGE_MAX);
+
+    ret->data = ngx_pnalloc(cf->pool, len);
+    if (ret->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < len; i++) {
+        ret->data[i] = ngx_coco_base_edge_char(host->data[i]) ? host->data[i]
+                                                              : '-';
+    }
+
+    ret->len = len;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_coco_base_edge_char(u_char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
+           || c == '.' || c == '_' || c == '-';
 }
 
 
@@ -358,12 +465,40 @@ ngx_coco_base_init_process(ngx_cycle_t *cycle)
         && (ngx_coco_pg_init_process(bcf->pg, cycle) != NGX_OK
             || ngx_coco_inbox_init_process(bcf->inbox, bcf->pg, bcf->metrics,
                                            bcf->postgres_timeout, cycle)
-               != NGX_OK))
+               != NGX_OK
+            || ngx_coco_base_init_replies(bcf, cycle) != NGX_OK))
     {
         return NGX_ERROR;
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_coco_base_init_replies(ngx_coco_base_conf_t *bcf, ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i;
+    ngx_coco_pg_statement_t      **statements;
+    ngx_coco_replies_backends_t    backends;
+
+    backends.redis = NULL;
+    backends.pg = bcf->pg;
+    backends.metrics = bcf->metrics;
+    backends.edge = bcf->edge;
+    backends.timeout = bcf->postgres_timeout;
+
+    /* hints are only listened to where somebody may wait for one */
+
+    statements = bcf->statements->elts;
+
+    for (i = 0; i < bcf->statements->nelts; i++) {
+        if (statements[i] == &ngx_coco_replies_statement) {
+            backends.redis = bcf->redis;
+        }
+    }
+
+    return ngx_coco_replies_init_process(bcf->replies, &backends, cycle);
 }
 
 
@@ -385,6 +520,7 @@ ngx_coco_base_exit_process(ngx_cycle_t *cycle)
     if (bcf->pg) {
         ngx_coco_pg_exit_process(bcf->pg);
         ngx_coco_inbox_exit_process(bcf->inbox);
+        ngx_coco_replies_exit_process(bcf->replies);
     }
 
     ngx_coco_metrics_clear(bcf->metrics);

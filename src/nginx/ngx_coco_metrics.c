@@ -41,6 +41,9 @@ static u_char *ngx_coco_metrics_row_encode(u_char *p, u_char *last,
     { "coco_webhooks_total",                                                 \
       "{provider=\"driveu\",outcome=\"" outcome "\"}", help }
 
+#define ngx_coco_lid_row(outcome, help)                                      \
+    { "coco_lid_requests_total", "{outcome=\"" outcome "\"}", help }
+
 static const ngx_coco_metrics_row_t  ngx_coco_metrics_counters[] = {
     [NGX_COCO_COUNTER_DRIVEU_ACCEPTED] = ngx_coco_driveu_row("accepted",
         "Webhooks by how their request ended."),
@@ -61,11 +64,22 @@ static const ngx_coco_metrics_row_t  ngx_coco_metrics_counters[] = {
         "Webhooks that were stored and not known before." },
     [NGX_COCO_COUNTER_STATEMENTS] = { "coco_inbox_statements_total", "",
         "Statements that stored webhooks, each one commit." },
+
+    [NGX_COCO_COUNTER_LID_OPENED] = ngx_coco_lid_row("opened",
+        "Requests to open a lid by how they ended."),
+    [NGX_COCO_COUNTER_LID_REFUSED] = ngx_coco_lid_row("refused", NULL),
+    [NGX_COCO_COUNTER_LID_FAILED] = ngx_coco_lid_row("failed", NULL),
+    [NGX_COCO_COUNTER_LID_SILENT] = ngx_coco_lid_row("silent", NULL),
+    [NGX_COCO_COUNTER_LID_UNAVAILABLE] =
+        ngx_coco_lid_row("unavailable", NULL),
+    [NGX_COCO_COUNTER_LID_ABANDONED] = ngx_coco_lid_row("abandoned", NULL),
 };
 
 static const ngx_coco_metrics_row_t  ngx_coco_metrics_gauges[] = {
     [NGX_COCO_GAUGE_WAITING] = { "coco_inbox_waiting", "",
         "Webhooks that wait for the next statement." },
+    [NGX_COCO_GAUGE_LID_WAITING] = { "coco_lid_requests_waiting", "",
+        "Requests that wait for a robot to open its lid." },
 };
 
 

@@ -24,11 +24,20 @@ typedef enum {
 
     NGX_COCO_COUNTER_STORED,        /* coco_webhooks_stored_total */
     NGX_COCO_COUNTER_STATEMENTS,    /* coco_inbox_statements_total */
+
+    /* coco_lid_requests_total{outcome=...} */
+    NGX_COCO_COUNTER_LID_OPENED,
+    NGX_COCO_COUNTER_LID_REFUSED,
+    NGX_COCO_COUNTER_LID_FAILED,
+    NGX_COCO_COUNTER_LID_SILENT,
+    NGX_COCO_COUNTER_LID_UNAVAILABLE,
+    NGX_COCO_COUNTER_LID_ABANDONED,
     NGX_COCO_COUNTERS
 } ngx_coco_counter_e;
 
 typedef enum {
     NGX_COCO_GAUGE_WAITING = 0,     /* coco_inbox_waiting */
+    NGX_COCO_GAUGE_LID_WAITING,     /* coco_lid_requests_waiting */
     NGX_COCO_GAUGES
 } ngx_coco_gauge_e;
 

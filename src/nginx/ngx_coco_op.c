@@ -126,13 +126,7 @@ ngx_coco_op_orphan(ngx_coco_op_t *op)
     ops = op->ops;
     op->live = 0;
 
-    if (op->timed) {
-        op->timed = 0;
-        ngx_queue_remove(&op->due);
-
-        /* the timer stays, it costs less than moving it with each reply */
-        ops->timer.cancelable = ngx_queue_empty(&ops->due);
-    }
+    ngx_coco_op_untime(op);
 
     if (op->sent) {
         return;
@@ -145,6 +139,19 @@ ngx_coco_op_orphan(ngx_coco_op_t *op)
 
     ngx_queue_remove(&op->link);
     ngx_queue_insert_head(&ops->free, &op->link);
+}
+
+
+void
+ngx_coco_op_untime(ngx_coco_op_t *op)
+{
+    if (op->timed) {
+        op->timed = 0;
+        ngx_queue_remove(&op->due);
+
+        /* the timer stays, it costs less than moving it with each reply */
+        op->ops->timer.cancelable = ngx_queue_empty(&op->ops->due);
+    }
 }
 
 
@@ -175,12 +182,7 @@ ngx_coco_op_end(ngx_coco_op_t *op, ngx_coco_outcome_e outcome)
     }
 
     op->outcome = outcome;
-
-    if (op->timed) {
-        op->timed = 0;
-        ngx_queue_remove(&op->due);
-        ops->timer.cancelable = ngx_queue_empty(&ops->due);
-    }
+    ngx_coco_op_untime(op);
 
     ngx_queue_remove(&op->link);
     ngx_queue_insert_tail(&ops->ended, &op->link);

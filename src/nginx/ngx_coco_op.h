@@ -64,6 +64,10 @@ void *ngx_coco_op_create_orphan(ngx_coco_ops_t *ops, ngx_queue_t *line);
  * first when its reply has come. */
 void ngx_coco_op_orphan(ngx_coco_op_t *op);
 
+/* Takes the deadline away: something else is sure to end it soon, and keeps
+ * a worker that leaves until then. */
+void ngx_coco_op_untime(ngx_coco_op_t *op);
+
 /* Frees a line's operations, sent or not, and calls nobody: the process
  * exits. */
 void ngx_coco_ops_drop(ngx_queue_t *line);

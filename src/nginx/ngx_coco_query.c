@@ -38,8 +38,6 @@ static void ngx_coco_query_handler(void *data, ngx_coco_outcome_e outcome,
     PGresult *result);
 static void ngx_coco_query_done(ngx_http_request_t *r, void *data);
 static void ngx_coco_query_page_encode(coco_json_out_t *out, void *data);
-static ngx_int_t ngx_coco_query_write_reply(ngx_http_request_t *r,
-    PGresult *result, void *data);
 static ngx_int_t ngx_coco_query_write_field(ngx_http_request_t *r,
     const PGresult *result, int column, ngx_str_t *ret);
 static ngx_int_t ngx_coco_query_write_key(ngx_http_request_t *r,
@@ -290,19 +288,58 @@ ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
 
 
 ngx_int_t
+ngx_coco_query_bounds(ngx_http_request_t *r, ngx_str_t *params,
+    coco_error_t *err)
+{
+    int64_t     ms;
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    static const char  *names[] = { "from", "to" };
+
+    for (i = 0; i < 2; i++) {
+        rc = ngx_coco_arg_time(r, names[i], &ms, err);
+
+        if (rc == NGX_OK) {
+            rc = ngx_coco_query_param_int(r, ms, &params[i]);
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
     ngx_coco_pg_statement_t *statement, ngx_str_t *params)
 {
+    ngx_int_t  rc;
+
+    if (ngx_coco_query_write_params(r, call, params, &rc) != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_coco_query(r, statement, params, ngx_coco_query_write_reply,
+                          NULL);
+}
+
+
+ngx_int_t
+ngx_coco_query_write_params(ngx_http_request_t *r, ngx_coco_call_t *call,
+    ngx_str_t *params, ngx_int_t *ret_rc)
+{
     u_char        digest[SHA256_DIGEST_LENGTH];
-    ngx_int_t     rc;
     coco_error_t  err;
 
-    rc = ngx_coco_query_write_key(r, &params[2]);
-
-    if (rc == NGX_DECLINED) {
+    if (ngx_coco_query_write_key(r, &params[2]) != NGX_OK) {
         (void) coco_error_set(&err, "Idempotency-Key",
                               "must be 1 to 255 visible ASCII characters");
-        return ngx_coco_reply_bad_field(r, &err);
+        *ret_rc = ngx_coco_reply_bad_field(r, &err);
+        return NGX_DECLINED;
     }
 
     params[0] = call->caller.subject;
@@ -314,7 +351,8 @@ ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
     params[3].data = ngx_pnalloc(r->pool, params[3].len);
 
     if (params[1].data == NULL || params[3].data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        *ret_rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_DECLINED;
     }
 
     ngx_sprintf(params[1].data, "%V %V", &r->method_name, &r->uri);
@@ -323,12 +361,11 @@ ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
     ngx_hex_dump(ngx_cpymem(params[3].data, "\\x", 2), digest,
                  SHA256_DIGEST_LENGTH);
 
-    return ngx_coco_query(r, statement, params, ngx_coco_query_write_reply,
-                          NULL);
+    return NGX_OK;
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_coco_query_write_reply(ngx_http_request_t *r, PGresult *result, void *data)
 {
     ngx_str_t   body, location;

@@ -62,6 +62,11 @@ ngx_int_t ngx_coco_query_page_reply(ngx_http_request_t *r, PGresult *result,
 ngx_int_t ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
     coco_error_t *err);
 
+/* Puts the arguments from and to (ms, null when absent) into two parameters;
+ * NGX_OK, or NGX_ERROR with err filled as by ngx_coco_arg_time(). */
+ngx_int_t ngx_coco_query_bounds(ngx_http_request_t *r, ngx_str_t *params,
+    coco_error_t *err);
+
 /* A write: a function of the database whose first four parameters are those
  * of coco.idempotency_begin() (put in here; params[0] to [3]) and that
  * returns one row (status, response); its statement has a third column, the
@@ -70,6 +75,14 @@ ngx_int_t ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
 
 ngx_int_t ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
     ngx_coco_pg_statement_t *statement, ngx_str_t *params);
+
+/* Its two halves, for those that do more in between. The parameters: NGX_OK,
+ * or NGX_DECLINED with *ret_rc being what ngx_http_finalize_request takes; and
+ * the reply, a ngx_coco_query_reply_pt without data. */
+ngx_int_t ngx_coco_query_write_params(ngx_http_request_t *r,
+    ngx_coco_call_t *call, ngx_str_t *params, ngx_int_t *ret_rc);
+ngx_int_t ngx_coco_query_write_reply(ngx_http_request_t *r,
+    PGresult *result, void *data);
 
 /* NGX_OK when the result has rows to read. Otherwise *ret_rc is what
  * ngx_http_finalize_request takes, and the reply was sent. */

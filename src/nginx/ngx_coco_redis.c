@@ -93,8 +93,6 @@ static void ngx_coco_redis_lost(ngx_coco_redis_t *redis, ngx_err_t err,
 
 static ngx_int_t ngx_coco_redis_reserve(ngx_coco_redis_t *redis,
     ngx_uint_t argc, const ngx_str_t *argv);
-static u_char *ngx_coco_redis_format(u_char *p, ngx_uint_t argc,
-    const ngx_str_t *argv);
 static ngx_int_t ngx_coco_redis_replies(ngx_coco_redis_t *redis);
 static void ngx_coco_redis_answer(ngx_coco_redis_op_t *op,
     ngx_coco_outcome_e outcome, redisReply *reply);
@@ -178,6 +176,20 @@ const char *
 ngx_coco_redis_reason(ngx_coco_redis_t *redis)
 {
     return (redis->state == NGX_COCO_REDIS_READY) ? "" : redis->reason;
+}
+
+
+const ngx_addr_t *
+ngx_coco_redis_addr(ngx_coco_redis_t *redis)
+{
+    return &redis->addr;
+}
+
+
+const ngx_str_t *
+ngx_coco_redis_password(ngx_coco_redis_t *redis)
+{
+    return &redis->password;
 }
 
 
@@ -595,7 +607,7 @@ ngx_coco_redis_reserve(ngx_coco_redis_t *redis, ngx_uint_t argc,
 }
 
 
-static u_char *
+u_char *
 ngx_coco_redis_format(u_char *p, ngx_uint_t argc, const ngx_str_t *argv)
 {
     ngx_uint_t  i;

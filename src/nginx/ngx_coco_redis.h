@@ -44,4 +44,13 @@ ngx_coco_redis_op_t *ngx_coco_redis_send(ngx_coco_redis_t *redis,
  * read and dropped. */
 void ngx_coco_redis_cancel(ngx_coco_redis_op_t *op);
 
+/* For a connection of another kind to the same server. */
+const ngx_addr_t *ngx_coco_redis_addr(ngx_coco_redis_t *redis);
+const ngx_str_t *ngx_coco_redis_password(ngx_coco_redis_t *redis);
+
+/* Puts a command at p as the protocol has it. Each argument takes its length
+ * and NGX_INT_T_LEN + 5 bytes at most, and so does their count. */
+u_char *ngx_coco_redis_format(u_char *p, ngx_uint_t argc,
+    const ngx_str_t *argv);
+
 #endif /* NGX_COCO_REDIS_H */

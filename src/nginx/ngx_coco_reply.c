@@ -138,25 +138,10 @@ ngx_coco_reply_unavailable(ngx_http_request_t *r, const char *backend,
     ngx_coco_outcome_e outcome)
 {
     u_char            *p, detail[128];
-    const char        *how;
     static ngx_str_t   retry_after = ngx_string("1");
 
-    switch (outcome) {
-
-    case NGX_COCO_TIMEOUT:
-        how = "did not answer in time";
-        break;
-
-    case NGX_COCO_FULL:
-        how = "has too many requests waiting";
-        break;
-
-    default:
-        how = "cannot be reached";
-    }
-
     p = ngx_snprintf(detail, sizeof(detail) - 1, "%s %s; try again later.",
-                     backend, how);
+                     backend, ngx_coco_reply_outcome(outcome));
     *p = '\0';
 
     if (ngx_coco_reply_header(r, "Retry-After", &retry_after) != NGX_OK) {
@@ -165,6 +150,23 @@ ngx_coco_reply_unavailable(ngx_http_request_t *r, const char *backend,
 
     return ngx_coco_reply_problem(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                                   (char *) detail);
+}
+
+
+const char *
+ngx_coco_reply_outcome(ngx_coco_outcome_e outcome)
+{
+    switch (outcome) {
+
+    case NGX_COCO_TIMEOUT:
+        return "did not answer in time";
+
+    case NGX_COCO_FULL:
+        return "has too many requests waiting";
+
+    default:
+        return "cannot be reached";
+    }
 }
 
 

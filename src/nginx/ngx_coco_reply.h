@@ -46,6 +46,9 @@ ngx_int_t ngx_coco_reply_bad_fields(ngx_http_request_t *r,
 ngx_int_t ngx_coco_reply_unavailable(ngx_http_request_t *r,
     const char *backend, ngx_coco_outcome_e outcome);
 
+/* What is said of a backend after its name: "did not answer in time". */
+const char *ngx_coco_reply_outcome(ngx_coco_outcome_e outcome);
+
 /* name lives as long as the request; so does value->data. */
 ngx_int_t ngx_coco_reply_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);

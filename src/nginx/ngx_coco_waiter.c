@@ -13,12 +13,14 @@ typedef struct ngx_coco_waiter_slot_s  ngx_coco_waiter_slot_t;
 struct ngx_coco_waiter_slot_s {
     ngx_coco_waiter_t         *waiter;
     ngx_coco_waiter_slot_t    *next;
-    ngx_coco_redis_op_t       *redis;       /* at most one of the three; */
+    ngx_coco_redis_op_t       *redis;       /* at most one of the four; */
     ngx_coco_pg_op_t          *pg;          /* NULL once it has ended */
     ngx_coco_inbox_op_t       *inbox;
+    ngx_coco_replies_op_t     *replies;
     union {
-        ngx_coco_redis_handler_pt  redis;
-        ngx_coco_pg_handler_pt     pg;      /* of the inbox too */
+        ngx_coco_redis_handler_pt    redis;
+        ngx_coco_pg_handler_pt       pg;    /* of the inbox too */
+        ngx_coco_replies_handler_pt  replies;
     } handler;
 };
 
@@ -40,6 +42,8 @@ static void ngx_coco_waiter_redis_handler(void *data,
     ngx_coco_outcome_e outcome, redisReply *reply);
 static void ngx_coco_waiter_pg_handler(void *data,
     ngx_coco_outcome_e outcome, PGresult *result);
+static void ngx_coco_waiter_replies_handler(void *data,
+    ngx_coco_outcome_e outcome, const PGresult *result, int row);
 static ngx_connection_t *ngx_coco_waiter_enter(ngx_coco_waiter_t *waiter);
 static void ngx_coco_waiter_leave(ngx_coco_waiter_t *waiter,
     ngx_connection_t *c);
@@ -193,13 +197,45 @@ ngx_coco_waiter_inbox(ngx_coco_waiter_t *waiter,
 }
 
 
+ngx_int_t
+ngx_coco_waiter_replies(ngx_coco_waiter_t *waiter, const coco_id_t *command,
+    ngx_uint_t begun, ngx_uint_t known, ngx_coco_replies_handler_pt handler)
+{
+    ngx_coco_base_conf_t    *conf;
+    ngx_coco_waiter_slot_t  *slot;
+
+    conf = ngx_coco_base_conf(waiter->request);
+
+    slot = ngx_coco_waiter_slot(waiter);
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot->handler.replies = handler;
+    slot->replies = ngx_coco_replies_wait(conf->replies, command, begun, known,
+                                          waiter->timeout ? waiter->timeout
+                                                          : conf->lid_timeout,
+                                          ngx_coco_waiter_replies_handler,
+                                          slot);
+    if (slot->replies == NULL) {
+        return NGX_ERROR;
+    }
+
+    waiter->pending++;
+
+    return NGX_OK;
+}
+
+
 static ngx_coco_waiter_slot_t *
 ngx_coco_waiter_slot(ngx_coco_waiter_t *waiter)
 {
     ngx_coco_waiter_slot_t  *slot;
 
     for (slot = waiter->slots; slot; slot = slot->next) {
-        if (slot->redis == NULL && slot->pg == NULL && slot->inbox == NULL) {
+        if (slot->redis == NULL && slot->pg == NULL && slot->inbox == NULL
+            && slot->replies == NULL)
+        {
             return slot;
         }
     }
@@ -292,6 +328,24 @@ ngx_coco_waiter_pg_handler(void *data, ngx_coco_outcome_e outcome,
 }
 
 
+static void
+ngx_coco_waiter_replies_handler(void *data, ngx_coco_outcome_e outcome,
+    const PGresult *result, int row)
+{
+    ngx_connection_t        *c;
+    ngx_coco_waiter_t       *waiter;
+    ngx_coco_waiter_slot_t  *slot;
+
+    slot = data;
+    waiter = slot->waiter;
+    slot->replies = NULL;
+
+    c = ngx_coco_waiter_enter(waiter);
+    slot->handler.replies(waiter->data, outcome, result, row);
+    ngx_coco_waiter_leave(waiter, c);
+}
+
+
 static ngx_connection_t *
 ngx_coco_waiter_enter(ngx_coco_waiter_t *waiter)
 {
@@ -344,6 +398,11 @@ ngx_coco_waiter_cleanup(void *data)
         if (slot->inbox) {
             ngx_coco_inbox_cancel(slot->inbox);
             slot->inbox = NULL;
+        }
+
+        if (slot->replies) {
+            ngx_coco_replies_cancel(slot->replies);
+            slot->replies = NULL;
         }
     }
 

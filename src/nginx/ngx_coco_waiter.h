@@ -10,6 +10,7 @@
 #include "ngx_coco_redis.h"
 #include "ngx_coco_pg.h"
 #include "ngx_coco_inbox.h"
+#include "ngx_coco_replies.h"
 
 typedef struct ngx_coco_waiter_s  ngx_coco_waiter_t;
 
@@ -25,7 +26,7 @@ void ngx_coco_waiter_done_set(ngx_coco_waiter_t *waiter,
     ngx_coco_waiter_done_pt done);
 
 /* Milliseconds for the operations sent from now on, instead of
- * coco_redis_timeout and coco_postgres_timeout. */
+ * coco_redis_timeout, coco_postgres_timeout and coco_lid_timeout. */
 void ngx_coco_waiter_timeout_set(ngx_coco_waiter_t *waiter,
     ngx_msec_t timeout);
 
@@ -40,6 +41,9 @@ ngx_int_t ngx_coco_waiter_pg(ngx_coco_waiter_t *waiter,
     ngx_coco_pg_handler_pt handler);
 ngx_int_t ngx_coco_waiter_inbox(ngx_coco_waiter_t *waiter,
     const ngx_coco_webhook_t *webhook, ngx_coco_pg_handler_pt handler);
+ngx_int_t ngx_coco_waiter_replies(ngx_coco_waiter_t *waiter,
+    const coco_id_t *command, ngx_uint_t begun, ngx_uint_t known,
+    ngx_coco_replies_handler_pt handler);
 
 /* The handler's return value once operations are sent: keeps the request. */
 ngx_int_t ngx_coco_waiter_wait(ngx_coco_waiter_t *waiter);

@@ -1,0 +1,17 @@
+/*
+ * Lids that are opened for a delivery. Used by the ops module alone.
+ */
+
+#ifndef NGX_COCO_OPS_LID_H
+#define NGX_COCO_OPS_LID_H
+
+#include "ngx_coco.h"
+#include "ngx_coco_pg.h"
+#include "ngx_coco_route.h"
+
+extern ngx_coco_pg_statement_t  ngx_coco_ops_lid_open;
+
+ngx_int_t ngx_coco_ops_lid_open_handler(ngx_http_request_t *r,
+    ngx_coco_call_t *call);
+
+#endif /* NGX_COCO_OPS_LID_H */
