@@ -183,6 +183,21 @@ coco_group_find(coco_writer_t *w, size_t *at, coco_str_t serial)
 }
 
 
+coco_item_t *
+coco_group_copy(const coco_group_t *g)
+{
+    for (size_t k = g->copies.count; k > 0; k--) {
+        if (g->copies.v[k - 1]->parts
+            & (COCO_PART_OPERATIONS | COCO_PART_TELEMETRY))
+        {
+            return g->copies.v[k - 1];
+        }
+    }
+
+    return NULL;
+}
+
+
 /* Of heartbeats whose groups were enriched. COCO_ERROR: no memory. */
 int
 coco_batch_details(coco_writer_t *w)

@@ -194,19 +194,20 @@ coco_batch_join_repeats(coco_writer_t *w, size_t count)
 static const char *
 coco_batch_decoder_name(const coco_writer_t *w, const coco_message_t *m)
 {
-    unsigned  services;
-
-    services = w->options->services
-               & (COCO_SERVICE_OPERATIONS | COCO_SERVICE_FLEET);
-
-    if (m->kind == COCO_KIND_TELEMETRY
-        || (m->kind == COCO_KIND_EVENT && services == COCO_SERVICE_FLEET))
-    {
+    if (m->kind == COCO_KIND_TELEMETRY) {
         return "fleet";
     }
 
-    return m->kind == COCO_KIND_EVENT && services == COCO_SERVICE_OPERATIONS
-           ? "operations" : "decoder";
+    if (m->kind != COCO_KIND_EVENT) {
+        return "decoder";
+    }
+
+    switch (w->options->services & ~COCO_SERVICE_STATE) {
+    case COCO_SERVICE_OPERATIONS: return "operations";
+    case COCO_SERVICE_FLEET:      return "fleet";
+    case COCO_SERVICE_DELIVERIES: return "deliveries";
+    default:                      return "decoder";
+    }
 }
 
 

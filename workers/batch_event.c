@@ -19,6 +19,8 @@ static int coco_event_state_change(coco_writer_t *w, coco_item_t *item,
     const coco_envelope_t *e, coco_error_t *err);
 static int coco_event_business_change(coco_writer_t *w, coco_item_t *item,
     const coco_envelope_t *e, coco_error_t *err);
+static int coco_event_lid_close(coco_writer_t *w, coco_item_t *item,
+    const coco_envelope_t *e, coco_error_t *err);
 static int coco_event_nothing(coco_writer_t *w, coco_item_t *item,
     const coco_envelope_t *e, coco_error_t *err);
 
@@ -26,6 +28,8 @@ static const coco_event_t  coco_events[] = {
     { coco_string("IoT.Heartbeat"), coco_event_heartbeat },
     { coco_string("Robots.StateChange"), coco_event_state_change },
     { coco_string("Robots.BusinessStateChange"), coco_event_business_change },
+    { coco_string("Robots.LidClose"), coco_event_lid_close },
+    { coco_string("LidCycle.Complete"), coco_event_lid_close },
     { coco_string("ConnectivityRawStatusChanged"), coco_event_nothing },
 };
 
@@ -123,6 +127,10 @@ coco_event_heartbeat(coco_writer_t *w, coco_item_t *item,
         item->parts |= COCO_PART_TELEMETRY;
     }
 
+    if (w->options->services & COCO_SERVICE_DELIVERIES) {
+        item->parts |= COCO_PART_DELIVERIES;
+    }
+
     return COCO_OK;
 }
 
@@ -179,6 +187,33 @@ coco_event_business_change(coco_writer_t *w, coco_item_t *item,
 
     if (w->options->services & COCO_SERVICE_FLEET) {
         item->parts = COCO_PART_BUSINESS;
+    }
+
+    return COCO_OK;
+}
+
+
+/* The time of the envelope is that of the closing, the robot's. */
+static int
+coco_event_lid_close(coco_writer_t *w, coco_item_t *item,
+    const coco_envelope_t *e, coco_error_t *err)
+{
+    coco_lid_close_t  *close = &item->close;
+
+    if (coco_lid_data_decode(&close->data, e->data, err) != COCO_OK) {
+        return COCO_ERROR;
+    }
+
+    close->id = e->id;
+    close->serial = e->serial;
+    close->closed_at = e->ts;
+    close->complete = coco_str_equal(e->name,
+                                     coco_string("LidCycle.Complete"));
+
+    item->kind = COCO_ITEM_LID_CLOSE;
+
+    if (w->options->services & COCO_SERVICE_DELIVERIES) {
+        item->parts = COCO_PART_DELIVERIES;
     }
 
     return COCO_OK;

@@ -581,7 +581,7 @@ coco_rows_operation_states(coco_writer_t *w)
         g = &w->groups[i];
 
         if ((g->newest != NULL && g->newest->parts & COCO_PART_TELEMETRY)
-            || g->copies.count > 0 || g->fleet.has_business)
+            || coco_group_copy(g) != NULL || g->fleet.has_business)
         {
             coco_pg_text(w->pg, g->serial);
             rows++;
@@ -600,7 +600,7 @@ coco_rows_state_orders(coco_writer_t *w)
     coco_pg_rows(w->pg, COCO_S_STATE_ORDERS);
 
     for (size_t i = 0; i < w->group_count; i++) {
-        if (w->groups[i].copies.count > 0) {
+        if (coco_group_copy(&w->groups[i]) != NULL) {
             coco_pg_text(w->pg, w->groups[i].serial);
             rows++;
         }

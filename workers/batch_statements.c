@@ -123,6 +123,25 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " where serial = any ($1::text[]) order by serial collate \"C\"",
     "t", "state" },
 
+/* Two lookups of a key for each robot, whatever the planner believes ("offset
+ * 0"); most have neither row, and leave none. */
+[COCO_S_WATCH] = {
+    "select s.serial, l.serial is not null, l.is_open, l.changed_at,"
+    " l.suspect_id is not null, d.id, d.status, d.pickup_latitude,"
+    " d.pickup_longitude, d.dropoff_latitude, d.dropoff_longitude,"
+    " d.updated_at"
+    " from unnest($1::text[]) s (serial)"
+    " left join lateral (select * from coco.lid_robot l"
+    "  where l.serial = s.serial offset 0) l on true"
+    " left join lateral (select * from coco.delivery d"
+    "  where d.serial = s.serial"
+    "  and d.status not in ('Completed', 'Canceled')"
+    "  and d.status in ('EnrouteToPickup', 'EnrouteToDropoff') offset 0) d"
+    " on true"
+    " where l.serial is not null or d.id is not null"
+    " order by s.serial collate \"C\"",
+    "t", "state" },
+
 [COCO_S_DRIVEU_WRITE] = {
     "insert into coco.driveu_status as d (serial, unit, status, uuid, vin,"
     " time, received_at, order_time, id)"
@@ -154,6 +173,17 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " from unnest($1::uuid[], $2::text[]) u (id, outcome)"
     " where w.id = u.id and w.outcome is distinct from 'APPLIED'",
     "ut", "state" },
+
+[COCO_S_TASKS_PUT] = {
+    "with p as (insert into coco.robot_task as t (id, serial, kind, due_at,"
+    "  data) select * from unnest($1::uuid[], $2::text[], $3::text[],"
+    "  $4::timestamptz[], $5::jsonb[])"
+    "  on conflict (id) do update set due_at = excluded.due_at,"
+    "  data = excluded.data"
+    "  where (t.due_at, t.data) is distinct from"
+    "   (excluded.due_at, excluded.data) returning 1)"
+    " select pg_notify('coco_task', '') from p limit 1",
+    "uttTj", "state" },
 
 [COCO_S_OPERATION_SEED] = {
     "insert into coco.robot_operation (serial, operation_state, changed_at)"

@@ -14,7 +14,8 @@
 #include "sinks/postgres.h"
 #include "sinks/redis.h"
 
-typedef struct coco_item_s  coco_item_t;
+typedef struct coco_item_s   coco_item_t;
+typedef struct coco_watch_s  coco_watch_t;
 
 /* What a message turned out to be. The first ones are about a robot that the
  * message names, and are gathered in its group. */
@@ -120,6 +121,9 @@ typedef struct {
     coco_operation_record_t  operation;
     coco_fleet_record_t      fleet;
     coco_state_e             operation_state; /* read last */
+    coco_watch_t            *watch;           /* NULL: a lid that was never
+                                                 heard of, and no delivery
+                                                 under way */
 } coco_group_t;
 
 /* A Robots.StateChange, made here or come by the bus. */
@@ -208,9 +212,11 @@ typedef enum {
     COCO_S_MAPPINGS,
     COCO_S_MAPPINGS_LOCK,
     COCO_S_DRIVEU,
+    COCO_S_WATCH,
     COCO_S_DRIVEU_WRITE,
     COCO_S_INBOX_WAIT,
     COCO_S_INBOX_DONE,
+    COCO_S_TASKS_PUT,
     COCO_S_OPERATION_SEED,
     COCO_S_OPERATION_LOCK,
     COCO_S_OPERATION_WRITE,
@@ -258,6 +264,8 @@ void coco_batch_apply_fleet(coco_writer_t *w);
 int coco_serial_compare(coco_str_t a, coco_str_t b);
 /* Moves *at to the group of the serial: for serials in order. */
 coco_group_t *coco_group_find(coco_writer_t *w, size_t *at, coco_str_t serial);
+/* The newest of the copies that Redis holds copies of; NULL: none. */
+coco_item_t *coco_group_copy(const coco_group_t *g);
 
 /* batch_rows.c: queues the statements of a round; a statement that would have
  * no rows is left out, and its slot is -1. COCO_ERROR: no memory. */
@@ -313,10 +321,10 @@ void coco_lid_replies(coco_writer_t *w);
 /* batch_watch.c: what heartbeats tell beside their state: a lid that
  * contradicts its cycle, an arrival. Queues the read in the round that locks
  * robot_state (slot -1: nothing asked), takes its result, and queues the
- * tasks that follow. */
+ * tasks that follow. COCO_ERROR: no memory. */
 int coco_rows_watch(coco_writer_t *w);
 int coco_watch_read(coco_writer_t *w, const PGresult *res);
-void coco_watch_write(coco_writer_t *w);
+int coco_watch_write(coco_writer_t *w);
 
 /* batch_delivery.c: what closes and arrivals do to deliveries. The round
  * locks and reads; coco_deliveries_write() queues, through

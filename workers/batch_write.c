@@ -21,6 +21,7 @@ static int coco_writer_part(coco_writer_t *w, coco_item_t *items,
 static coco_turn_e coco_writer_transaction(coco_writer_t *w,
     coco_item_t *items, size_t count);
 static coco_turn_e coco_writer_turn(coco_writer_t *w);
+static coco_turn_e coco_writer_begin(coco_writer_t *w);
 static coco_turn_e coco_writer_lock(coco_writer_t *w);
 static bool coco_writer_locked(coco_writer_t *w, const PGresult *res);
 static coco_turn_e coco_writer_history(coco_writer_t *w);
@@ -93,8 +94,12 @@ coco_writer_parts(const coco_lane_options_t *options)
 {
     unsigned  parts = 0;
 
+    if (options->services & COCO_SERVICE_STATE) {
+        parts |= COCO_PART_LID;
+    }
+
     if (!options->direct) {
-        return 0;
+        return parts;
     }
 
     if (options->services & COCO_SERVICE_OPERATIONS) {
@@ -104,6 +109,10 @@ coco_writer_parts(const coco_lane_options_t *options)
     if (options->services & COCO_SERVICE_FLEET) {
         parts |= options->fleet_from_kafka ? COCO_PART_BUSINESS
                                            : COCO_PARTS_FLEET;
+    }
+
+    if (options->services & COCO_SERVICE_DELIVERIES) {
+        parts |= COCO_PART_DELIVERIES;
     }
 
     return parts;
@@ -330,8 +339,10 @@ coco_writer_turn(coco_writer_t *w)
         }
 
     } else {
-        coco_pg_rows(w->pg, COCO_S_BEGIN);
-        coco_pg_send(w->pg);
+        rc = coco_writer_begin(w);
+        if (rc != COCO_TURN_DONE) {
+            return rc;
+        }
     }
 
     if (w->webhooks.count > 0) {
@@ -361,6 +372,31 @@ coco_writer_turn(coco_writer_t *w)
 }
 
 
+/* What locks no robot_state: copies are watched by a round of their own. */
+static coco_turn_e
+coco_writer_begin(coco_writer_t *w)
+{
+    int          watch;
+    coco_turn_e  rc;
+
+    coco_pg_rows(w->pg, COCO_S_BEGIN);
+    coco_pg_send(w->pg);
+
+    watch = coco_rows_watch(w);
+    if (watch < 0) {
+        return COCO_TURN_DONE;
+    }
+
+    rc = (coco_turn_e) coco_pg_sync(w->pg);
+    if (rc != COCO_TURN_DONE) {
+        return rc;
+    }
+
+    return coco_watch_read(w, coco_pg_result(w->pg, watch)) == COCO_OK
+           ? COCO_TURN_DONE : coco_writer_no_memory(w);
+}
+
+
 /*
  * Locks robot_state. Rows that are missing are inserted first and then locked
  * with the others, in a transaction that held no lock before: two writers
@@ -369,7 +405,7 @@ coco_writer_turn(coco_writer_t *w)
 static coco_turn_e
 coco_writer_lock(coco_writer_t *w)
 {
-    int          slot, driveu;
+    int          slot, driveu, watch;
     coco_turn_e  rc;
 
     for (size_t i = 0; i < w->group_count; i++) {
@@ -381,6 +417,7 @@ coco_writer_lock(coco_writer_t *w)
         coco_pg_send(w->pg);
         slot = coco_rows_state_lock(w, seed);
         driveu = coco_rows_driveu(w);
+        watch = coco_rows_watch(w);
 
         rc = (coco_turn_e) coco_pg_sync(w->pg);
         if (rc != COCO_TURN_DONE) {
@@ -390,6 +427,9 @@ coco_writer_lock(coco_writer_t *w)
         if (coco_writer_locked(w, coco_pg_result(w->pg, slot))) {
             rc = coco_connectivity_enrich(w, coco_pg_result(w->pg, driveu))
                  == COCO_OK && coco_batch_details(w) == COCO_OK
+                 && (watch < 0
+                     || coco_watch_read(w, coco_pg_result(w->pg, watch))
+                        == COCO_OK)
                  ? COCO_TURN_DONE : coco_writer_no_memory(w);
             return rc;
         }
@@ -600,6 +640,11 @@ coco_writer_finish(coco_writer_t *w)
     events = coco_rows_events(w);
     coco_connectivity_write(w);
     coco_rows_fleet(w);
+
+    if (coco_watch_write(w) != COCO_OK) {
+        return coco_writer_no_memory(w);
+    }
+
     coco_connectivity_inbox(w);
 
     if (coco_rows_outbox(w) != COCO_OK
@@ -656,8 +701,8 @@ coco_writer_newest(coco_writer_t *w, int states, int orders)
     for (size_t i = 0; i < w->group_count; i++) {
         g = &w->groups[i];
 
-        if (g->newest == NULL && g->copies.count > 0) {
-            g->newest = g->copies.v[g->copies.count - 1];
+        if (g->newest == NULL) {
+            g->newest = coco_group_copy(g);
         }
     }
 

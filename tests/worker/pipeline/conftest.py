@@ -12,7 +12,10 @@ import servers as pipeline  # noqa: E402
 TABLES = ("robot_state", "state_history", "state_history_late",
           "lid_cycle_event_history", "robot_operation", "robot_state_history",
           "fleet_robot", "outbox", "dead_letter", "idempotency_key",
-          "driveu_status", "webhook_inbox", "external_robot_mapping")
+          "driveu_status", "webhook_inbox", "external_robot_mapping",
+          "lid_robot", "lid_cycle", "robot_command", "robot_shadow",
+          "robot_task", "delivery", "delivery_attempt", "delivery_event",
+          "anomaly")
 
 
 @pytest.fixture(scope="module")

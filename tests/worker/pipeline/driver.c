@@ -311,6 +311,7 @@ driver_lane(const char *name, coco_lane_id_e id, const coco_bus_options_t *bus)
         .receives_max = driver_number("DRIVER_RECEIVES", 5),
         .services = driver_number("DRIVER_SERVICES", COCO_SERVICES_ALL),
         .direct = driver_number("DRIVER_DIRECT", 1),
+        .lid_window_ms = driver_number("DRIVER_LID_WINDOW", 2000),
         .fleet_from_kafka = driver_number("DRIVER_KAFKA", 0),
         .bus = bus,
     };
