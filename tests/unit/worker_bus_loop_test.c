@@ -237,6 +237,14 @@ test_what_nobody_here_consumes_counts_as_sent(void **state)
     lane = run(COCO_SERVICES_ALL, 7, "ConnectivityRawStatusChanged", 1);
     assert_int_equal(lane->pushed, 0);
     lane_end(lane);
+
+    lane = run(COCO_SERVICE_STATE, 7, "Robots.LidClose", 1);
+    assert_int_equal(lane->pushed, 0);
+    lane_end(lane);
+
+    lane = run(COCO_SERVICE_DELIVERIES, 7, "Robots.LidClose", 1);
+    assert_in_range(lane->pushed, EVENTS, 2 * EVENTS);
+    lane_end(lane);
 }
 
 
