@@ -1,0 +1,1220 @@
+/*
+ * The lid cycle: every state × event, every order of arrival, and each rule
+ * of docs/machines.md by name. Times are in ms after T.
+ */
+
+#include "core_test.h"
+#include "core_lid_store.h"
+
+
+#define T       INT64_C(1795000000000)
+#define WINDOW  INT64_C(2000)
+#define CYCLE   INT64_C(1800000)
+#define LATER   (T + 3 * CYCLE)     /* all that is due has come */
+
+#define QR_REF  coco_string("delivery-1")
+
+static lid_store_t  store;
+
+
+static int
+setup(void **state)
+{
+    store_init(&store, WINDOW, CYCLE);
+
+    return 0;
+}
+
+
+static int
+teardown(void **state)
+{
+    assert_string_equal(store.fault, "");
+
+    return 0;
+}
+
+
+static coco_id_t
+id_make(const char *name)
+{
+    coco_id_t   id;
+    coco_str_t  cause = { name, strlen(name) };
+
+    coco_id_derive(&id, &cause, 1);
+
+    return id;
+}
+
+
+/* An event of the machine; its name is its identity. */
+static coco_lid_mark_t
+mark_make(const char *name, coco_lid_event_e event, int64_t at)
+{
+    return (coco_lid_mark_t) {
+        .id = id_make(name),
+        .event = event,
+        .at = T + at,
+        .wait_until = COCO_NEVER,
+        .source = event == COCO_LID_SEEN_OPEN
+                  || event == COCO_LID_SEEN_CLOSED
+                  ? COCO_SOURCE_RESYNC : COCO_SOURCE_NONE
+    };
+}
+
+
+static coco_lid_mark_t
+request_make(const char *name, coco_lid_source_e source, coco_str_t reference,
+    int64_t at)
+{
+    coco_lid_mark_t  mark = mark_make(name, COCO_LID_OPEN_REQUEST, at);
+
+    mark.source = source;
+    mark.reference = reference;
+    mark.expires_at = mark.at + 9000;
+    mark.has_command = true;
+    mark.command = id_make(name);
+
+    return mark;
+}
+
+
+/* The same, as the answer to the command of a request. */
+static coco_lid_mark_t
+answering(coco_lid_mark_t mark, const char *request)
+{
+    mark.has_command = true;
+    mark.command = id_make(request);
+
+    return mark;
+}
+
+
+/* One event, in a transaction of its own. */
+static void
+put(coco_lid_mark_t mark, int64_t now)
+{
+    store_wait(&store, T + now);
+    store_apply(&store, &mark, 1, T + now);
+}
+
+
+/* The event comes as soon as it happens. */
+static void
+happen(const char *name, coco_lid_event_e event, int64_t at)
+{
+    put(mark_make(name, event, at), at);
+}
+
+
+static int
+by_time(const void *a, const void *b)
+{
+    const coco_lid_cycle_t  *left = a, *right = b;
+    int64_t                  l, r;
+
+    l = left->has_open ? left->opened_at : left->closed_at;
+    r = right->has_open ? right->opened_at : right->closed_at;
+
+    return (l > r) - (l < r);
+}
+
+
+/* The n-th stored cycle by time; there are `of` altogether. */
+static coco_lid_cycle_t *
+cycle_of(size_t n, size_t of)
+{
+    assert_string_equal(store.fault, "");
+    assert_int_equal(store.cycle_count, of);
+    qsort(store.cycles, store.cycle_count, sizeof(store.cycles[0]), by_time);
+
+    return &store.cycles[n];
+}
+
+
+static void
+assert_times(const coco_lid_cycle_t *cycle, int64_t opened, int64_t closed)
+{
+    assert_int_equal(cycle->opened_at,
+                     opened == COCO_NEVER ? COCO_NEVER : T + opened);
+    assert_int_equal(cycle->closed_at,
+                     closed == COCO_NEVER ? COCO_NEVER : T + closed);
+    assert_int_equal(cycle->has_open, opened != COCO_NEVER);
+    assert_int_equal(cycle->has_close, closed != COCO_NEVER);
+}
+
+
+static void
+assert_whole(const coco_lid_cycle_t *cycle, coco_lid_source_e source,
+    coco_str_t reference, int64_t opened, int64_t closed)
+{
+    assert_int_equal(cycle->state, COCO_LID_COMPLETE);
+    assert_int_equal(cycle->reason, COCO_LID_WHOLE);
+    assert_int_equal(cycle->source, source);
+    assert_true(coco_str_equal(cycle->reference, reference));
+    assert_times(cycle, opened, closed);
+}
+
+
+static void
+assert_id(const coco_id_t *id, const char *name)
+{
+    coco_id_t  expected = id_make(name);
+
+    assert_memory_equal(id, &expected, sizeof(expected));
+}
+
+
+static size_t
+published(bool close)
+{
+    size_t  i, count = 0;
+
+    for (i = 0; i < store.published_count; i++) {
+        count += store.published[i].close == close;
+    }
+
+    return count;
+}
+
+
+static void
+assert_published(size_t opens, size_t closes)
+{
+    assert_int_equal(published(false), opens);
+    assert_int_equal(published(true), closes);
+}
+
+
+#define none  ((coco_str_t) { NULL, 0 })
+
+
+/* --- flows of the seeds --- */
+
+
+static void
+qr_flow(void **state)
+{
+    coco_lid_mark_t  open;
+
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+    assert_int_equal(store.cycle_count, 0);
+    assert_published(0, 0);
+
+    open = answering(mark_make("o", COCO_LID_OPENED, 1000), "r");
+    open.trigger = COCO_TRIGGER_COMMAND;
+    put(open, 1000);
+
+    assert_int_equal(cycle_of(0, 1)->state, COCO_LID_INIT);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_QR);
+    assert_int_equal(cycle_of(0, 1)->trigger, COCO_TRIGGER_COMMAND);
+    assert_published(1, 0);
+    assert_true(store.lid.known && store.lid.is_open);
+    assert_int_equal(store.lid.changed_at, T + 1000);
+    assert_int_equal(store.lid.answer_count, 1);
+    assert_true(store.answers[0].opened);
+    assert_true(store_id_equal(&store.lid.cycles[store.answers[0].cycle].id,
+                               &store.cycles[0].id));
+
+    happen("c", COCO_LID_CLOSED, 30000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_QR, QR_REF, 1000, 30000);
+    assert_int_equal(cycle_of(0, 1)->trigger, COCO_TRIGGER_OTHER);
+    assert_published(1, 1);
+    assert_true(coco_str_equal(store.published[1].reference, QR_REF));
+    assert_true(store.lid.known && !store.lid.is_open);
+}
+
+
+
+static void
+magic_lid_flow(void **state)
+{
+    happen("o", COCO_LID_PIN_OPENED, 0);
+    assert_int_equal(cycle_of(0, 1)->trigger, COCO_TRIGGER_PIN_ENTRY_CONFIRM);
+
+    happen("c", COCO_LID_PIN_CLOSED, 60000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_MAGIC_LID, none, 0, 60000);
+    assert_int_equal(cycle_of(0, 1)->trigger, COCO_TRIGGER_PIN_ENTRY_CONFIRM);
+    assert_published(1, 1);
+    assert_int_equal(store.published[1].source, COCO_SOURCE_MAGIC_LID);
+    assert_null(store.published[1].reference.data);
+}
+
+
+static void
+failed_open_makes_no_cycle(void **state)
+{
+    coco_lid_mark_t  failed;
+
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+
+    failed = answering(mark_make("f", COCO_LID_OPEN_FAILED, 500), "r");
+    failed.reason = coco_string("latch jammed");
+    put(failed, 500);
+
+    assert_int_equal(store.lid.answer_count, 1);
+    assert_false(store.answers[0].opened);
+    assert_true(coco_str_equal(store.answers[0].reason,
+                               coco_string("latch jammed")));
+
+    store_wait(&store, LATER);
+    assert_int_equal(store.cycle_count, 0);
+    assert_published(0, 0);
+    assert_true(store.lid.known && !store.lid.is_open);
+    assert_int_equal(store.lid.changed_at, COCO_NEVER);
+}
+
+
+/* The request was never stored: context loss. */
+static void
+close_after_a_lost_request_is_anonymous(void **state)
+{
+    put(answering(mark_make("o", COCO_LID_OPENED, 0), "lost"), 0);
+    happen("c", COCO_LID_CLOSED, 5000);
+
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_NONE, none, 0, 5000);
+    assert_published(1, 1);
+    assert_null(store.published[1].reference.data);
+}
+
+
+/* --- every state and event --- */
+
+
+/* Each cycle, in order: who opened it (- for nobody known), from when to
+ * when (? for never told); then how often LidOpen and LidClose were told. */
+static void
+store_print(char *text, size_t size)
+{
+    char                     opened[24], closed[24];
+    size_t                   i, len = 0;
+    const coco_lid_cycle_t  *cycle;
+
+    static const char  letters[] = "-QMpPOR";
+
+    for (i = 0; i < store.cycle_count; i++) {
+        cycle = cycle_of(i, store.cycle_count);
+        strcpy(opened, "?");
+        strcpy(closed, "?");
+
+        if (cycle->has_open) {
+            snprintf(opened, sizeof(opened), "%d",
+                     (int) (cycle->opened_at - T));
+        }
+
+        if (cycle->has_close) {
+            snprintf(closed, sizeof(closed), "%d",
+                     (int) (cycle->closed_at - T));
+        }
+
+        assert_int_equal(cycle->reason,
+                         !cycle->has_close ? COCO_LID_NEVER_CLOSED
+                         : cycle->has_open ? COCO_LID_WHOLE
+                         : COCO_LID_CLOSE_WITHOUT_OPEN);
+        assert_int_equal(cycle->state, COCO_LID_COMPLETE);
+
+        len += snprintf(text + len, size - len, "%c%s~%s ",
+                        letters[cycle->source], opened, closed);
+    }
+
+    snprintf(text + len, size - len, "%zu/%zu", published(false),
+             published(true));
+}
+
+
+/* What brings the machine into a state, at 0 (and 100). */
+static void
+state_reach(coco_lid_state_e state)
+{
+    store_init(&store, WINDOW, CYCLE);
+
+    switch (state) {
+
+    case COCO_LID_REQUEST:
+        put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+        break;
+
+    case COCO_LID_INIT:
+        happen("before", COCO_LID_PIN_OPENED, 0);
+        break;
+
+    case COCO_LID_COMPLETE:
+        happen("before", COCO_LID_PIN_OPENED, 0);
+        happen("before, closed", COCO_LID_CLOSED, 100);
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+typedef struct {
+    coco_lid_state_e  state;
+    coco_lid_event_e  event;        /* at 500 */
+    const char       *alone;
+    const char       *then_open;    /* LID_OPENED at 900 */
+    const char       *then_close;   /* LID_CLOSED at 900 */
+} lid_cell_t;
+
+#define CELL(state, event, ...)  { COCO_LID_##state, COCO_LID_##event, \
+                                   __VA_ARGS__ }
+
+static const lid_cell_t  cells[] = {
+
+    CELL(IDLE, OPEN_REQUEST, "0/0", "Q900~? 1/0", "-?~900 0/1"),
+    CELL(IDLE, OPENED, "-500~? 1/0", "-500~? 1/0", "-500~900 1/1"),
+    CELL(IDLE, PIN_OPENED, "M500~? 1/0", "M500~? 1/0", "M500~900 1/1"),
+    CELL(IDLE, PIN_ASKED, "0/0", "-900~? 1/0", "-?~900 0/1"),
+    CELL(IDLE, OPEN_FAILED, "0/0", "-900~? 1/0", "-?~900 0/1"),
+    CELL(IDLE, REQUEST_TIMEOUT, "0/0", "-900~? 1/0", "-?~900 0/1"),
+    CELL(IDLE, CLOSED, "-?~500 0/1", "-?~500 -900~? 1/1", "-?~500 0/1"),
+    CELL(IDLE, PIN_CLOSED, "-?~500 0/1", "-?~500 -900~? 1/1", "-?~500 0/1"),
+    CELL(IDLE, SEEN_OPEN, "R500~? 1/0", "-500~? 1/0", "R500~900 1/1"),
+    CELL(IDLE, SEEN_CLOSED, "0/0", "-900~? 1/0", "-?~900 0/1"),
+
+    CELL(REQUEST, OPEN_REQUEST, "0/0", "Q900~? 1/0", "-?~900 0/1"),
+    CELL(REQUEST, OPENED, "Q500~? 1/0", "Q500~? 1/0", "Q500~900 1/1"),
+    CELL(REQUEST, PIN_OPENED, "M500~? 1/0", "M500~? 1/0", "M500~900 1/1"),
+    CELL(REQUEST, PIN_ASKED, "0/0", "Q900~? 1/0", "-?~900 0/1"),
+    CELL(REQUEST, OPEN_FAILED, "0/0", "-900~? 1/0", "-?~900 0/1"),
+    CELL(REQUEST, REQUEST_TIMEOUT, "0/0", "Q900~? 1/0", "-?~900 0/1"),
+    CELL(REQUEST, CLOSED, "-?~500 0/1", "-?~500 Q900~? 1/1", "-?~500 0/1"),
+    CELL(REQUEST, PIN_CLOSED, "-?~500 0/1", "-?~500 Q900~? 1/1",
+         "-?~500 0/1"),
+    CELL(REQUEST, SEEN_OPEN, "R500~? 1/0", "Q500~? 1/0", "R500~900 1/1"),
+    CELL(REQUEST, SEEN_CLOSED, "0/0", "Q900~? 1/0", "-?~900 0/1"),
+
+    CELL(INIT, OPEN_REQUEST, "M0~? 1/0", "M0~? 1/0", "M0~900 1/1"),
+    CELL(INIT, OPENED, "M0~? 1/0", "M0~? 1/0", "M0~900 1/1"),
+    CELL(INIT, PIN_OPENED, "M0~? 1/0", "M0~? 1/0", "M0~900 1/1"),
+    CELL(INIT, PIN_ASKED, "M0~? 1/0", "M0~? 1/0", "M0~900 1/1"),
+    CELL(INIT, OPEN_FAILED, "M0~? 1/0", "M0~? 1/0", "M0~900 1/1"),
+    CELL(INIT, REQUEST_TIMEOUT, "M0~? 1/0", "M0~? 1/0", "M0~900 1/1"),
+    CELL(INIT, CLOSED, "M0~500 1/1", "M0~500 -900~? 2/1", "M0~500 1/1"),
+    CELL(INIT, PIN_CLOSED, "M0~500 1/1", "M0~500 -900~? 2/1", "M0~500 1/1"),
+    CELL(INIT, SEEN_OPEN, "M0~? 1/0", "M0~? 1/0", "M0~900 1/1"),
+    CELL(INIT, SEEN_CLOSED, "R0~500 1/1", "R0~500 -900~? 2/1", "M0~500 1/1"),
+
+    CELL(COMPLETE, OPEN_REQUEST, "M0~100 1/1", "M0~100 Q900~? 2/1",
+         "M0~100 1/1"),
+    CELL(COMPLETE, OPENED, "M0~100 -500~? 2/1", "M0~100 -500~? 2/1",
+         "M0~100 -500~900 2/2"),
+    CELL(COMPLETE, PIN_OPENED, "M0~100 M500~? 2/1", "M0~100 M500~? 2/1",
+         "M0~100 M500~900 2/2"),
+    CELL(COMPLETE, PIN_ASKED, "M0~100 1/1", "M0~100 -900~? 2/1",
+         "M0~100 1/1"),
+    CELL(COMPLETE, OPEN_FAILED, "M0~100 1/1", "M0~100 -900~? 2/1",
+         "M0~100 1/1"),
+    CELL(COMPLETE, REQUEST_TIMEOUT, "M0~100 1/1", "M0~100 -900~? 2/1",
+         "M0~100 1/1"),
+    CELL(COMPLETE, CLOSED, "M0~100 1/1", "M0~100 -900~? 2/1", "M0~100 1/1"),
+    CELL(COMPLETE, PIN_CLOSED, "M0~100 1/1", "M0~100 -900~? 2/1",
+         "M0~100 1/1"),
+    CELL(COMPLETE, SEEN_OPEN, "M0~100 R500~? 2/1", "M0~100 -500~? 2/1",
+         "M0~100 R500~900 2/2"),
+    CELL(COMPLETE, SEEN_CLOSED, "M0~100 1/1", "M0~100 -900~? 2/1",
+         "M0~100 1/1")
+};
+
+
+static void
+cell_run(const lid_cell_t *cell, const char *expected, int probe)
+{
+    char  text[200];
+
+    state_reach(cell->state);
+
+    if (cell->event == COCO_LID_OPEN_REQUEST) {
+        put(request_make("event", COCO_SOURCE_QR, QR_REF, 500), 500);
+
+    } else {
+        happen("event", cell->event, 500);
+    }
+
+    if (probe >= 0) {
+        happen("probe", probe, 900);
+    }
+
+    store_wait(&store, LATER);
+    store_print(text, sizeof(text));
+
+    if (strcmp(text, expected) != 0) {
+        fail_msg("state %d, event %d, then %d: %s, not %s", cell->state,
+                 cell->event, probe, text, expected);
+    }
+}
+
+
+static void
+every_state_and_event(void **state)
+{
+    bool    seen[COCO_LID_STATES][COCO_LID_EXPIRY] = { { false } };
+    size_t  i, count = sizeof(cells) / sizeof(cells[0]);
+
+    for (i = 0; i < count; i++) {
+        assert_false(seen[cells[i].state][cells[i].event]);
+        seen[cells[i].state][cells[i].event] = true;
+
+        cell_run(&cells[i], cells[i].alone, -1);
+        cell_run(&cells[i], cells[i].then_open, COCO_LID_OPENED);
+        cell_run(&cells[i], cells[i].then_close, COCO_LID_CLOSED);
+    }
+
+    assert_int_equal(count, COCO_LID_STATES * COCO_LID_EXPIRY);
+}
+
+
+/* The column that no event fills: time passes. */
+static void
+every_state_and_expiry(void **state)
+{
+    char    text[200];
+    size_t  i, k;
+
+    static const char *const  expected[COCO_LID_STATES][2] = {
+        [COCO_LID_IDLE] = { "-1801000~? 1/0", "-?~1801000 0/1" },
+        [COCO_LID_REQUEST] = { "-1801000~? 1/0", "-?~1801000 0/1" },
+        [COCO_LID_INIT] = { "M0~? -1801000~? 2/0", "M0~? -?~1801000 1/1" },
+        [COCO_LID_COMPLETE] = { "M0~100 -1801000~? 2/1",
+                                "M0~100 -?~1801000 1/2" }
+    };
+
+    for (i = 0; i < COCO_LID_STATES; i++) {
+        for (k = 0; k < 2; k++) {
+            state_reach(i);
+            happen("probe", k == 0 ? COCO_LID_OPENED : COCO_LID_CLOSED,
+                   CYCLE + 1000);
+            store_wait(&store, LATER + CYCLE);
+            store_print(text, sizeof(text));
+            assert_string_equal(text, expected[i][k]);
+        }
+    }
+}
+
+
+/* --- every order of arrival --- */
+
+
+/* The next order of numbers, as a dictionary has them; false after the last. */
+static bool
+order_next(size_t *order, size_t count)
+{
+    size_t  i, k, kept;
+
+    for (i = count - 1; i > 0 && order[i - 1] > order[i]; i--) {
+        /* void */
+    }
+
+    if (i == 0) {
+        return false;
+    }
+
+    for (k = count - 1; order[k] < order[i - 1]; k--) {
+        /* void */
+    }
+
+    kept = order[i - 1];
+    order[i - 1] = order[k];
+    order[k] = kept;
+
+    for (k = count - 1; i < k; i++, k--) {
+        kept = order[i];
+        order[i] = order[k];
+        order[k] = kept;
+    }
+
+    return true;
+}
+
+
+/* Between two arrivals: at once, within the wait of a close, after it, after
+ * the expiry of an open. */
+static const int64_t  gaps[] = { 0, 700, 5000, CYCLE + 60000 };
+
+#define GAPS  (sizeof(gaps) / sizeof(gaps[0]))
+
+
+static void
+arrive(const coco_lid_mark_t *marks, const size_t *order, size_t count,
+    int64_t gap, int64_t begin)
+{
+    size_t  i;
+
+    store_init(&store, WINDOW, CYCLE);
+
+    for (i = 0; i < count; i++) {
+        put(marks[order[i]], begin + (int64_t) i * gap);
+    }
+
+    store_wait(&store, T + begin + (int64_t) count * gap + 2 * CYCLE);
+}
+
+
+static void
+request_open_close_in_every_order(void **state)
+{
+    size_t  gap, named;
+
+    for (named = 0; named < 2; named++) {
+        for (gap = 0; gap < GAPS; gap++) {
+            size_t           order[] = { 0, 1, 2 };
+            coco_lid_mark_t  marks[] = {
+                request_make("r", COCO_SOURCE_QR, QR_REF, 0),
+                mark_make("o", COCO_LID_OPENED, 1000),
+                mark_make("c", COCO_LID_CLOSED, 3000)
+            };
+
+            if (named) {
+                marks[1] = answering(marks[1], "r");
+            }
+
+            do {
+                arrive(marks, order, 3, gaps[gap], 4000);
+                assert_whole(cycle_of(0, 1), COCO_SOURCE_QR, QR_REF, 1000,
+                             3000);
+                assert_int_equal(published(true), 1);
+                assert_true(published(false) <= 1);
+            } while (order_next(order, 3));
+        }
+    }
+}
+
+
+/* Two loadings in a row, the second within the window of the first's close;
+ * the second Magic Lid's own report comes twice, as two events. */
+static void
+two_cycles_in_every_order(void **state)
+{
+    size_t                 gap;
+    const coco_lid_mark_t  marks[] = {
+        mark_make("o1", COCO_LID_PIN_OPENED, 0),
+        mark_make("c1", COCO_LID_PIN_CLOSED, 1000),
+        mark_make("o2", COCO_LID_PIN_OPENED, 2500),
+        mark_make("o2 again", COCO_LID_OPENED, 2510),
+        mark_make("c2", COCO_LID_CLOSED, 9000)
+    };
+
+    for (gap = 0; gap < GAPS; gap++) {
+        size_t  order[] = { 0, 1, 2, 3, 4 };
+
+        do {
+            arrive(marks, order, 5, gaps[gap], 10000);
+            assert_whole(cycle_of(0, 2), COCO_SOURCE_MAGIC_LID, none, 0,
+                         1000);
+            assert_whole(cycle_of(1, 2), COCO_SOURCE_MAGIC_LID, none, 2500,
+                         9000);
+            assert_int_equal(published(true), 2);
+        } while (order_next(order, 5));
+    }
+}
+
+
+/* --- rules, one by one --- */
+
+
+static void
+request_times_out(void **state)
+{
+    coco_lid_mark_t  request = request_make("r", COCO_SOURCE_QR, QR_REF, 0);
+
+    put(request, 0);
+    happen("t", COCO_LID_REQUEST_TIMEOUT, 9000);
+    assert_int_equal(store.lid.answer_count, 0);
+    assert_int_equal(store.cycle_count, 0);
+
+    /* an open that names nobody is not its answer any more */
+    happen("o", COCO_LID_OPENED, 12000);
+    happen("c", COCO_LID_CLOSED, 20000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_NONE, none, 12000, 20000);
+    assert_int_equal(store.lid.answer_count, 0);
+}
+
+
+static void
+late_open_that_names_a_timed_out_request_is_its_answer(void **state)
+{
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+    happen("t", COCO_LID_REQUEST_TIMEOUT, 9000);
+    put(answering(mark_make("o", COCO_LID_OPENED, 60000), "r"), 60000);
+
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_QR);
+    assert_int_equal(store.lid.answer_count, 1);
+    assert_true(store.answers[0].opened);
+}
+
+
+static void
+open_that_names_a_failed_request_outdoes_the_failure(void **state)
+{
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+    put(answering(mark_make("f", COCO_LID_OPEN_FAILED, 500), "r"), 500);
+    put(answering(mark_make("o", COCO_LID_OPENED, 900), "r"), 900);
+
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_QR);
+    assert_int_equal(store.lid.answer_count, 1);
+    assert_true(store.answers[0].opened);
+}
+
+
+static void
+failure_without_a_command_answers_the_newest_request(void **state)
+{
+    put(request_make("r1", COCO_SOURCE_QR, QR_REF, 0), 0);
+    put(request_make("r2", COCO_SOURCE_OPERATOR, none, 300), 300);
+    happen("f", COCO_LID_OPEN_FAILED, 500);
+
+    assert_int_equal(store.lid.answer_count, 1);
+    assert_false(store.answers[0].opened);
+    assert_id(&store.answers[0].command, "r2");
+
+    /* the other request still stands */
+    happen("o", COCO_LID_OPENED, 900);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_QR);
+}
+
+
+static void
+open_without_a_command_answers_one_request_only(void **state)
+{
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+    happen("o1", COCO_LID_OPENED, 500);
+    happen("c1", COCO_LID_CLOSED, 4000);
+    happen("o2", COCO_LID_OPENED, 7000);
+
+    assert_int_equal(cycle_of(0, 2)->source, COCO_SOURCE_QR);
+    assert_int_equal(cycle_of(1, 2)->source, COCO_SOURCE_NONE);
+}
+
+
+/* The open that names r takes it from the one that stands before. */
+static void
+open_with_a_command_comes_first(void **state)
+{
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+    happen("o1", COCO_LID_OPENED, 500);
+    happen("c1", COCO_LID_CLOSED, 4000);
+    put(answering(mark_make("o2", COCO_LID_OPENED, 7000), "r"), 7000);
+
+    assert_int_equal(cycle_of(0, 2)->source, COCO_SOURCE_NONE);
+    assert_null(cycle_of(0, 2)->reference.data);
+    assert_int_equal(cycle_of(1, 2)->source, COCO_SOURCE_QR);
+}
+
+
+/* A robot's clock may be behind ours by the window, no more. */
+static void
+open_before_its_request_within_the_window(void **state)
+{
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 5000), 5000);
+    put(mark_make("o", COCO_LID_OPENED, 3000), 5600);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_QR);
+
+    store_init(&store, WINDOW, CYCLE);
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 5000), 5000);
+    put(mark_make("o", COCO_LID_OPENED, 2999), 5600);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_NONE);
+}
+
+
+static void
+two_opens_are_one_cycle(void **state)
+{
+    happen("o1", COCO_LID_OPENED, 0);
+    happen("o2", COCO_LID_PIN_OPENED, 600000);
+    assert_published(1, 0);
+
+    happen("c", COCO_LID_CLOSED, 900000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_MAGIC_LID, none, 0, 900000);
+    assert_published(1, 1);
+}
+
+
+static void
+two_closes_within_the_window_are_one(void **state)
+{
+    happen("o", COCO_LID_OPENED, 0);
+    happen("c1", COCO_LID_CLOSED, 5000);
+    assert_int_equal(cycle_of(0, 1)->trigger, COCO_TRIGGER_OTHER);
+
+    happen("c2", COCO_LID_PIN_CLOSED, 5000 + WINDOW);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_NONE, none, 0, 5000);
+    assert_int_equal(cycle_of(0, 1)->trigger, COCO_TRIGGER_PIN_ENTRY_CONFIRM);
+    assert_published(1, 1);
+    assert_int_equal(store.anomalies, 0);
+}
+
+
+static void
+second_close_beyond_the_window_has_no_open(void **state)
+{
+    happen("o", COCO_LID_OPENED, 0);
+    happen("c1", COCO_LID_CLOSED, 5000);
+    happen("c2", COCO_LID_CLOSED, 5000 + WINDOW + 1);
+    assert_published(1, 1);
+
+    store_wait(&store, LATER);
+    assert_whole(cycle_of(0, 2), COCO_SOURCE_NONE, none, 0, 5000);
+    assert_int_equal(cycle_of(1, 2)->reason, COCO_LID_CLOSE_WITHOUT_OPEN);
+    assert_published(1, 2);
+    assert_int_equal(store.anomalies, 1);
+}
+
+
+static void
+close_waits_for_its_open(void **state)
+{
+    happen("c", COCO_LID_CLOSED, 1000);
+    assert_int_equal(store.cycle_count, 0);
+    assert_int_equal(store.due_at, T + 1000 + WINDOW);
+    assert_int_equal(store.due_from, T + 1000);
+
+    put(mark_make("o", COCO_LID_PIN_OPENED, 0), 1000 + WINDOW - 1);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_MAGIC_LID, none, 0, 1000);
+    assert_published(1, 1);
+    assert_false(store.published[0].close);
+    assert_int_equal(store.anomalies, 0);
+    assert_int_equal(store.due_at, COCO_NEVER);
+}
+
+
+static void
+close_without_open_is_told_after_its_wait_and_joined_later(void **state)
+{
+    coco_id_t  id;
+
+    happen("c", COCO_LID_CLOSED, 1000);
+    store_wait(&store, T + 1000 + WINDOW);
+
+    assert_int_equal(cycle_of(0, 1)->reason, COCO_LID_CLOSE_WITHOUT_OPEN);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_NONE);
+    assert_times(cycle_of(0, 1), COCO_NEVER, 1000);
+    assert_published(0, 1);
+    assert_null(store.published[0].reference.data);
+    assert_int_equal(store.anomalies, 1);
+    id = store.cycles[0].id;
+
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 60000);
+    put(answering(mark_make("o", COCO_LID_OPENED, 500), "r"), 60000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_QR, QR_REF, 500, 1000);
+    assert_true(store_id_equal(&store.cycles[0].id, &id));
+    assert_published(0, 1);
+    assert_int_equal(store.lid.answer_count, 1);
+}
+
+
+/* The wait is counted from when the close came, not from its own time. */
+static void
+close_from_long_ago_waits_as_well(void **state)
+{
+    put(mark_make("c", COCO_LID_CLOSED, 0), CYCLE * 4);
+    assert_int_equal(store.cycle_count, 0);
+
+    /* what comes in between does not make it forgotten */
+    put(mark_make("o", COCO_LID_OPENED, CYCLE * 4 + 500), CYCLE * 4 + 500);
+    store_wait(&store, T + CYCLE * 4 + WINDOW);
+    assert_int_equal(cycle_of(0, 2)->reason, COCO_LID_CLOSE_WITHOUT_OPEN);
+    assert_times(cycle_of(0, 2), COCO_NEVER, 0);
+    assert_int_equal(cycle_of(1, 2)->state, COCO_LID_INIT);
+}
+
+
+static void
+open_that_never_closes_expires(void **state)
+{
+    happen("o", COCO_LID_PIN_OPENED, 0);
+    assert_int_equal(store.due_at, T + CYCLE + 1);
+    assert_int_equal(store.due_from, T);
+
+    store_wait(&store, T + CYCLE);
+    assert_int_equal(cycle_of(0, 1)->state, COCO_LID_INIT);
+
+    store_wait(&store, T + CYCLE + 1);
+    assert_int_equal(cycle_of(0, 1)->state, COCO_LID_COMPLETE);
+    assert_int_equal(cycle_of(0, 1)->reason, COCO_LID_NEVER_CLOSED);
+    assert_times(cycle_of(0, 1), 0, COCO_NEVER);
+    assert_published(1, 0);
+    assert_int_equal(store.anomalies, 1);
+    assert_false(store.lid.known);
+    assert_int_equal(store.due_at, COCO_NEVER);
+}
+
+
+static void
+late_close_completes_what_has_expired(void **state)
+{
+    happen("o", COCO_LID_PIN_OPENED, 0);
+    put(mark_make("c", COCO_LID_CLOSED, CYCLE), 5 * CYCLE);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_MAGIC_LID, none, 0, CYCLE);
+    assert_published(1, 1);
+    assert_true(store.lid.known && !store.lid.is_open);
+}
+
+
+static void
+close_after_the_expiry_has_no_open(void **state)
+{
+    happen("o", COCO_LID_PIN_OPENED, 0);
+    happen("c", COCO_LID_CLOSED, CYCLE + 1);
+    store_wait(&store, LATER);
+    assert_int_equal(cycle_of(0, 2)->reason, COCO_LID_NEVER_CLOSED);
+    assert_int_equal(cycle_of(1, 2)->reason, COCO_LID_CLOSE_WITHOUT_OPEN);
+}
+
+
+static void
+open_after_the_expiry_is_another_cycle(void **state)
+{
+    happen("o1", COCO_LID_PIN_OPENED, 0);
+    happen("o2", COCO_LID_PIN_OPENED, CYCLE + 1);
+    happen("c", COCO_LID_CLOSED, CYCLE + 9000);
+    assert_int_equal(cycle_of(0, 2)->reason, COCO_LID_NEVER_CLOSED);
+    assert_whole(cycle_of(1, 2), COCO_SOURCE_MAGIC_LID, none, CYCLE + 1,
+                 CYCLE + 9000);
+}
+
+
+/* What is over already when it becomes known is no news. */
+static void
+open_that_comes_after_its_expiry_is_not_told(void **state)
+{
+    put(mark_make("o", COCO_LID_PIN_OPENED, 0), CYCLE + 1);
+    assert_int_equal(cycle_of(0, 1)->reason, COCO_LID_NEVER_CLOSED);
+    assert_published(0, 0);
+}
+
+
+static void
+operator_and_qr_in_one_cycle(void **state)
+{
+    put(request_make("r1", COCO_SOURCE_OPERATOR, coco_string("ticket-7"), 0),
+        0);
+    put(request_make("r2", COCO_SOURCE_QR, QR_REF, 5000), 5000);
+    put(answering(mark_make("o1", COCO_LID_OPENED, 500), "r1"), 500);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_OPERATOR);
+
+    put(answering(mark_make("o2", COCO_LID_OPENED, 5500), "r2"), 5500);
+    happen("c", COCO_LID_CLOSED, 9000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_QR, QR_REF, 500, 9000);
+    assert_id(&store.cycles[0].command, "r2");
+}
+
+
+/* The one who can load has no reference: the operator's stays. */
+static void
+reference_is_the_first_that_is_there(void **state)
+{
+    put(request_make("r1", COCO_SOURCE_OPERATOR, QR_REF, 0), 0);
+    put(answering(mark_make("o1", COCO_LID_OPENED, 500), "r1"), 500);
+    happen("o2", COCO_LID_PIN_OPENED, 600);
+    happen("c", COCO_LID_CLOSED, 9000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_MAGIC_LID, QR_REF, 500, 9000);
+}
+
+
+static void
+pin_open_that_names_a_command_is_its_answer(void **state)
+{
+    put(request_make("r", COCO_SOURCE_PIN, QR_REF, 0), 0);
+    put(answering(mark_make("o", COCO_LID_PIN_OPENED, 500), "r"), 500);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_PIN);
+    assert_int_equal(cycle_of(0, 1)->trigger, COCO_TRIGGER_COMMAND);
+}
+
+
+static void
+open_and_close_at_one_time_are_a_cycle(void **state)
+{
+    happen("c", COCO_LID_CLOSED, 1000);
+    put(mark_make("o", COCO_LID_OPENED, 1000), 1100);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_NONE, none, 1000, 1000);
+}
+
+
+static void
+heartbeats_open_and_close(void **state)
+{
+    happen("s1", COCO_LID_SEEN_OPEN, 0);
+    assert_int_equal(cycle_of(0, 1)->source, COCO_SOURCE_RESYNC);
+    assert_int_equal(store.resyncs, 1);
+    assert_published(1, 0);
+
+    happen("s2", COCO_LID_SEEN_CLOSED, 60000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_RESYNC, none, 0, 60000);
+    assert_int_equal(store.resyncs, 2);
+    assert_published(1, 1);
+}
+
+
+/* The reference stays when only heartbeats saw the close, the source not. */
+static void
+heartbeats_close_what_was_asked_for(void **state)
+{
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+    happen("o", COCO_LID_OPENED, 500);
+    happen("s", COCO_LID_SEEN_CLOSED, 60000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_RESYNC, QR_REF, 500, 60000);
+    assert_published(1, 1);
+}
+
+
+static void
+late_events_take_over_from_heartbeats(void **state)
+{
+    coco_id_t  id;
+
+    happen("s1", COCO_LID_SEEN_OPEN, 10000);
+    happen("s2", COCO_LID_SEEN_CLOSED, 60000);
+    id = cycle_of(0, 1)->id;
+
+    put(mark_make("c", COCO_LID_PIN_CLOSED, 55000), 70000);
+    put(mark_make("o", COCO_LID_PIN_OPENED, 5000), 71000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_MAGIC_LID, none, 5000, 55000);
+    assert_true(store_id_equal(&store.cycles[0].id, &id));
+    assert_published(1, 1);
+    assert_int_equal(store.resyncs, 2);
+}
+
+
+/* A close between, late: the later close keeps the id it was told under. */
+static void
+late_close_parts_a_cycle(void **state)
+{
+    coco_id_t  told;
+
+    happen("o1", COCO_LID_PIN_OPENED, 0);
+    happen("o2", COCO_LID_PIN_OPENED, 60000);
+    happen("c2", COCO_LID_CLOSED, 90000);
+    told = cycle_of(0, 1)->id;
+
+    put(mark_make("c1", COCO_LID_CLOSED, 30000), 95000);
+    assert_whole(cycle_of(0, 2), COCO_SOURCE_MAGIC_LID, none, 0, 30000);
+    assert_whole(cycle_of(1, 2), COCO_SOURCE_MAGIC_LID, none, 60000, 90000);
+    assert_true(store_id_equal(&cycle_of(1, 2)->id, &told));
+    assert_published(2, 2);
+}
+
+
+/* The same robot, many cycles later: what is old stays as it is stored. */
+static void
+old_cycles_are_left_alone(void **state)
+{
+    size_t   i;
+    int64_t  at;
+    char     name[24];
+
+    for (i = 0; i < 40; i++) {
+        at = (int64_t) i * (CYCLE / 4);
+        snprintf(name, sizeof(name), "o%zu", i);
+        happen(name, COCO_LID_PIN_OPENED, at);
+        snprintf(name, sizeof(name), "c%zu", i);
+        happen(name, COCO_LID_CLOSED, at + 60000);
+    }
+
+    assert_int_equal(store.lid.due_at, COCO_NEVER);
+    assert_published(40, 40);
+
+    for (i = 0; i < 40; i++) {
+        at = (int64_t) i * (CYCLE / 4);
+        assert_whole(cycle_of(i, 40), COCO_SOURCE_MAGIC_LID, none, at,
+                     at + 60000);
+    }
+}
+
+
+static void
+too_little_room_is_said(void **state)
+{
+    coco_lid_mark_t  mark = mark_make("o", COCO_LID_OPENED, 0);
+    coco_lid_t       lid = { .marks = &mark, .mark_count = 1,
+                             .answers = store.answers };
+
+    assert_int_equal(coco_lid_reconcile(&lid, T, T, &store.rules),
+                     COCO_AGAIN);
+}
+
+
+/* --- names and data --- */
+
+
+static int
+event_parse(const char *type, int lid_opened, const char *source)
+{
+    return coco_lid_event_parse((coco_str_t) { type, strlen(type) },
+                                lid_opened,
+                                (coco_str_t) { source, strlen(source) });
+}
+
+
+static void
+rows_of_the_history_are_events(void **state)
+{
+    assert_int_equal(event_parse("LID_OPEN_REQUEST", -1, "QR"),
+                     COCO_LID_OPEN_REQUEST);
+    assert_int_equal(event_parse("LID_OPENED", -1, ""), COCO_LID_OPENED);
+    assert_int_equal(event_parse("LID_OPENED", -1, "RESYNC"),
+                     COCO_LID_SEEN_OPEN);
+    assert_int_equal(event_parse("PIN_ENTRY_LID_OPEN", 1, ""),
+                     COCO_LID_PIN_OPENED);
+    assert_int_equal(event_parse("PIN_ENTRY_LID_OPEN", 0, ""),
+                     COCO_LID_PIN_ASKED);
+    assert_int_equal(event_parse("PIN_ENTRY_LID_OPEN", -1, ""),
+                     COCO_LID_PIN_ASKED);
+    assert_int_equal(event_parse("LID_OPEN_FAILED", -1, ""),
+                     COCO_LID_OPEN_FAILED);
+    assert_int_equal(event_parse("LID_OPEN_TIMEOUT", -1, ""),
+                     COCO_LID_REQUEST_TIMEOUT);
+    assert_int_equal(event_parse("LID_CLOSED", -1, ""), COCO_LID_CLOSED);
+    assert_int_equal(event_parse("LID_CLOSED", -1, "RESYNC"),
+                     COCO_LID_SEEN_CLOSED);
+    assert_int_equal(event_parse("PIN_ENTRY_LID_CLOSE", -1, ""),
+                     COCO_LID_PIN_CLOSED);
+    assert_int_equal(event_parse("COMMAND_ACK", -1, ""), -1);
+    assert_int_equal(event_parse("LID_OPEN_REFUSED", -1, ""), -1);
+    assert_int_equal(event_parse("", -1, ""), -1);
+}
+
+
+static void
+names_are_read_back(void **state)
+{
+    int  i;
+
+    for (i = 1; i < COCO_SOURCES; i++) {
+        assert_int_equal(coco_lid_source_parse(coco_lid_source_name(i)), i);
+    }
+
+    for (i = 1; i < COCO_TRIGGERS; i++) {
+        assert_int_equal(coco_lid_trigger_parse(coco_lid_trigger_name(i)), i);
+    }
+
+    assert_null(coco_lid_source_name(COCO_SOURCE_NONE).data);
+    assert_null(coco_lid_trigger_name(COCO_TRIGGER_NONE).data);
+    assert_null(coco_lid_reason_name(COCO_LID_WHOLE).data);
+    assert_int_equal(coco_lid_source_parse(coco_string("qr")),
+                     COCO_SOURCE_NONE);
+    assert_int_equal(coco_lid_trigger_parse(none), COCO_TRIGGER_NONE);
+    assert_true(coco_str_equal(coco_lid_state_name(COCO_LID_REQUEST),
+                               coco_string("IDLE")));
+    assert_true(coco_str_equal(coco_lid_state_name(COCO_LID_COMPLETE),
+                               coco_string("LID_CYCLE_COMPLETE")));
+    assert_true(coco_str_equal(coco_lid_reason_name(COCO_LID_NEVER_CLOSED),
+                               coco_string("NEVER_CLOSED")));
+}
+
+
+static void
+data_is_read_back(void **state)
+{
+    char             buf[300];
+    coco_error_t     err;
+    coco_json_out_t  out;
+    coco_lid_data_t  data = { id_make("cycle"), COCO_SOURCE_QR,
+                              COCO_TRIGGER_COMMAND, QR_REF }, back;
+
+    coco_json_out_init(&out, buf, sizeof(buf));
+    coco_lid_data_encode(&out, &data);
+    assert_true(coco_json_out_ok(&out));
+    assert_int_equal(coco_lid_data_decode(&back, (coco_str_t) { buf, out.len },
+                                          &err), COCO_OK);
+    assert_memory_equal(&back.cycle, &data.cycle, sizeof(back.cycle));
+    assert_int_equal(back.source, COCO_SOURCE_QR);
+    assert_int_equal(back.trigger, COCO_TRIGGER_COMMAND);
+    assert_true(coco_str_equal(back.reference, QR_REF));
+
+    data.source = COCO_SOURCE_NONE;
+    data.reference = none;
+    coco_json_out_init(&out, buf, sizeof(buf));
+    coco_lid_data_encode(&out, &data);
+    buf[out.len] = '\0';
+    assert_non_null(strstr(buf, "\"source\":null,\"trigger\":\"COMMAND\","
+                                "\"referenceId\":null}"));
+    assert_int_equal(coco_lid_data_decode(&back, (coco_str_t) { buf, out.len },
+                                          &err), COCO_OK);
+    assert_int_equal(back.source, COCO_SOURCE_NONE);
+    assert_null(back.reference.data);
+}
+
+
+static void
+data_at_fault_is_named(void **state)
+{
+    size_t           i;
+    coco_error_t     err;
+    coco_lid_data_t  data;
+
+#define CYCLE_ID  "\"cycleId\":\"00000000-0000-8000-8000-000000000000\""
+
+    static const char *const  cases[][2] = {
+        { "{}", "data.cycleId" },
+        { "{\"cycleId\":7}", "data.cycleId" },
+        { "{" CYCLE_ID ",\"source\":\"X\"}", "data.source" },
+        { "{" CYCLE_ID ",\"source\":1}", "data.source" },
+        { "{" CYCLE_ID "}", "data.trigger" },
+        { "{" CYCLE_ID ",\"trigger\":null}", "data.trigger" },
+        { "{" CYCLE_ID ",\"trigger\":\"OTHER\",\"referenceId\":\"\"}",
+          "data.referenceId" },
+        { "{" CYCLE_ID ",\"trigger\":\"OTHER\",\"referenceId\":{}}",
+          "data.referenceId" }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(coco_lid_data_decode(&data, (coco_str_t) {
+                             cases[i][0], strlen(cases[i][0]) }, &err),
+                         COCO_ERROR);
+        assert_string_equal(err.field, cases[i][1]);
+        assert_true(strlen(err.reason) > 0);
+    }
+}
+
+
+#define TEST(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        TEST(qr_flow),
+        TEST(magic_lid_flow),
+        TEST(failed_open_makes_no_cycle),
+        TEST(close_after_a_lost_request_is_anonymous),
+        TEST(every_state_and_event),
+        TEST(every_state_and_expiry),
+        TEST(request_open_close_in_every_order),
+        TEST(two_cycles_in_every_order),
+        TEST(request_times_out),
+        TEST(late_open_that_names_a_timed_out_request_is_its_answer),
+        TEST(open_that_names_a_failed_request_outdoes_the_failure),
+        TEST(failure_without_a_command_answers_the_newest_request),
+        TEST(open_without_a_command_answers_one_request_only),
+        TEST(open_with_a_command_comes_first),
+        TEST(open_before_its_request_within_the_window),
+        TEST(two_opens_are_one_cycle),
+        TEST(two_closes_within_the_window_are_one),
+        TEST(second_close_beyond_the_window_has_no_open),
+        TEST(close_waits_for_its_open),
+        TEST(close_without_open_is_told_after_its_wait_and_joined_later),
+        TEST(close_from_long_ago_waits_as_well),
+        TEST(open_that_never_closes_expires),
+        TEST(late_close_completes_what_has_expired),
+        TEST(close_after_the_expiry_has_no_open),
+        TEST(open_after_the_expiry_is_another_cycle),
+        TEST(open_that_comes_after_its_expiry_is_not_told),
+        TEST(operator_and_qr_in_one_cycle),
+        TEST(reference_is_the_first_that_is_there),
+        TEST(pin_open_that_names_a_command_is_its_answer),
+        TEST(open_and_close_at_one_time_are_a_cycle),
+        TEST(heartbeats_open_and_close),
+        TEST(heartbeats_close_what_was_asked_for),
+        TEST(late_events_take_over_from_heartbeats),
+        TEST(late_close_parts_a_cycle),
+        TEST(old_cycles_are_left_alone),
+        TEST(too_little_room_is_said),
+        TEST(rows_of_the_history_are_events),
+        TEST(names_are_read_back),
+        TEST(data_is_read_back),
+        TEST(data_at_fault_is_named)
+    };
+
+    return cmocka_run_group_tests_name("lid cycle", tests, NULL, NULL);
+}
