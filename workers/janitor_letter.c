@@ -127,16 +127,14 @@ coco_letter_queue(coco_message_t *m, char *buf)
 static void
 coco_letter_task(coco_message_t *m)
 {
-    size_t       len;
     const char  *slash;
 
     m->kind = COCO_KIND_TASK;
     slash = memchr(m->topic.data, '/', m->topic.len);
 
     if (slash != NULL) {
-        len = (size_t) (slash - m->topic.data);
-        m->serial = (coco_str_t) { slash + 1, m->topic.len - len - 1 };
-        m->topic.len = len;
+        m->serial = (coco_str_t) { slash + 1, m->topic.len - 1
+                                   - (size_t) (slash - m->topic.data) };
     }
 }
 

@@ -16,7 +16,7 @@ typedef enum {
     COCO_KIND_TELEMETRY,        /* a heartbeat of the Kafka topic, for the
                                    fleet service alone; keyed by serial */
     COCO_KIND_TASK              /* a row of robot_task: payload is its data,
-                                   topic its kind */
+                                   topic its kind, a slash and the serial */
 } coco_kind_e;
 
 /* Where an event's cause stands among others of the robot, as the bus carries

@@ -46,7 +46,8 @@ static void coco_tasks_message(coco_message_t *ret, const PGresult *res,
             "select pg_try_advisory_lock(hashtext('coco.tasks." word "'))",   \
             "", word },                                                       \
         [COCO_T_READ] = {                                                     \
-            "select id, kind, serial, coalesce(data::text, ''), due_at"       \
+            "select id, kind || '/' || serial, serial,"                       \
+            " coalesce(data::text, ''), due_at"                               \
             " from coco.robot_task"                                           \
             " where due_at <= now() and kind in (" kinds ")"                  \
             " order by due_at, seq limit ($1::int4[])[1]",                    \
