@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 
+import psycopg2
 import requests
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
@@ -28,6 +29,13 @@ def command(*arguments, environment=None):
     return subprocess.run([BINARY, *arguments], capture_output=True, text=True,
                           timeout=20, stdin=subprocess.DEVNULL,
                           env=dict(os.environ, **(environment or {})))
+
+
+def rows(stack, query, *arguments):
+    with psycopg2.connect(stack.postgres) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(query, arguments)
+            return cursor.fetchall() if cursor.description else None
 
 
 class Worker:

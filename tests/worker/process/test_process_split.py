@@ -8,10 +8,10 @@ import time
 import uuid
 
 import pika
-import psycopg2
 import pytest
 import requests
 
+from process import rows
 from stack import Stack, wait_for
 
 AWAY = {
@@ -29,13 +29,6 @@ KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
 def stack():
     with Stack(only="postgres redis mqtt rabbitmq", bus="rabbitmq") as servers:
         yield servers.up()
-
-
-def rows(stack, query, *arguments):
-    with psycopg2.connect(stack.postgres) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(query, arguments)
-            return cursor.fetchall() if cursor.description else None
 
 
 def publish(port, serial, *beats):
@@ -135,6 +128,75 @@ def test_services_that_several_processes_run(stack, worker, block):
     wait_for(lambda: depths() == [0, 0, 0], 20, "empty queues")
 
 
+def lid(port, serial, *types):
+    """Events of the robot's lid, a second apart, the last one now."""
+    now = int(time.time() * 1000)
+    lines = "".join(json.dumps({
+        "type": kind, "ts": now - 1000 * (len(types) - 1 - n)}) + "\n"
+        for n, kind in enumerate(types))
+    subprocess.run(["mosquitto_pub", "-p", str(port), "-q", "1", "-l",
+                    "-t", "robot/%s/events" % serial], input=lines, text=True,
+                   check=True)
+
+
+def delivery_put(stack, serial, status):
+    return rows(stack, "insert into coco.delivery (status, serial,"
+                " loading_flow, pickup_latitude, pickup_longitude,"
+                " dropoff_latitude, dropoff_longitude, created_at, updated_at)"
+                " values (%s, %s, 'MAGIC_LID', 1, 2, 3, 4, now(), now())"
+                " returning id", status, serial)[0][0]
+
+
+def await_delivery(stack, delivery, status):
+    wait_for(lambda: rows(stack, "select status from coco.delivery"
+                          " where id = %s", delivery) == [(status,)], 20,
+             status)
+
+
+@pytest.mark.parametrize("services", [
+    ("state", "operations,fleet,deliveries"),
+    ("state", "deliveries", "operations,fleet"),
+    ("state,deliveries", "operations,fleet"),
+    ("state,operations,fleet", "deliveries")])
+def test_a_delivery_over_processes(stack, worker, block, services):
+    """Loaded by a close, there by heartbeats, completed by a close; whichever
+    process makes these and whichever applies them."""
+    for number, some in enumerate(services):
+        one = apart(stack, worker, block + number, some).start()
+        if "state" in some:
+            one.await_connected()
+    serial = "trip-" + services[0] + "-" + services[1]
+    serial = serial.replace(",", "-")
+    delivery = delivery_put(stack, serial, "EnrouteToPickup")
+
+    def stands_at(latitude, longitude):
+        publish(stack.mqtt_port, serial, {
+            "ts": int(time.time() * 1000), "state": "ON_TRIP", "location": {
+                "latitude": latitude, "longitude": longitude, "speed": 0}})
+
+    stands_at(3, 4)                            # the wrong end
+    stands_at(1, 2.0001)
+    await_delivery(stack, delivery, "AtPickup")
+    lid(stack.mqtt_port, serial, "LID_OPENED", "LID_CLOSED")
+    await_delivery(stack, delivery, "LoadedWaitingForPilot")
+    rows(stack, "update coco.delivery set status = 'EnrouteToDropoff'"
+         " where id = %s", delivery)
+    stands_at(3, 4)
+    await_delivery(stack, delivery, "AtDropoff")
+    lid(stack.mqtt_port, serial, "LID_OPENED", "LID_CLOSED")
+    await_delivery(stack, delivery, "Completed")
+
+    assert rows(stack, "select status from coco.delivery_event"
+                " where delivery_id = %s order by number", delivery) == [
+        ("AtPickup",), ("LoadedWaitingForPilot",), ("AtDropoff",),
+        ("Completed",)]
+    assert rows(stack, "select kind from coco.anomaly"
+                " where serial = %s", serial) == []
+    wait_for(lambda: rows(
+        stack, "select name from coco.outbox where serial = %s"
+        " and relayed_at is null", serial) == [], 20, "a relayed outbox")
+
+
 def test_letters_go_where_their_service_is(stack, worker, block):
     first = apart(stack, worker, block, "state").start().await_connected()
     now = int(time.time() * 1000)
@@ -156,15 +218,25 @@ def test_letters_go_where_their_service_is(stack, worker, block):
              " %s, now())", source, service, topic,
              json.dumps(payload).encode(), cause)
 
+    rows(stack, "insert into coco.dead_letter (id, source, service, topic,"
+         " reason, payload, received_at, replayed_at) values"
+         " (gen_random_uuid(), 'task', 'decoder', 'ARRIVAL/letter-1', 'r',"
+         " %s, now(), now())", json.dumps({
+             "id": cause, "delivery": event, "at": "pickup",
+             "ts": now}).encode())
+
     def outcomes():
         return dict(rows(stack, "select source, replay_outcome"
                          " from coco.dead_letter"))
 
     wait_for(lambda: outcomes()["mqtt"] == "APPLIED", 20, "state's letter")
-    assert outcomes()["rabbitmq"] is None
+    assert outcomes()["rabbitmq"] is None and outcomes()["task"] is None
 
     apart(stack, worker, block, "operations").start()
     wait_for(lambda: outcomes()["rabbitmq"] == "APPLIED", 20, "the other")
+    assert outcomes()["task"] is None
+    apart(stack, worker, block + 1, "deliveries").start()
+    wait_for(lambda: outcomes()["task"] == "APPLIED", 20, "the third")
     assert standing(stack, "letter-1")[0] == "GROUNDED"
 
 
