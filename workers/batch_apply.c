@@ -75,6 +75,7 @@ coco_batch_collect(coco_writer_t *w, coco_item_t *items, size_t count)
     w->refused.count = 0;
     w->replays.count = 0;
     w->inbox.count = 0;
+    w->due.count = 0;
     w->joined_count = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -89,7 +90,10 @@ coco_batch_collect(coco_writer_t *w, coco_item_t *items, size_t count)
             w->refused.v[w->refused.count++] = item;
         }
 
-        if (item->message->inbox) {
+        if (item->message->inbox && item->message->kind == COCO_KIND_TASK) {
+            w->due.v[w->due.count++] = item;
+
+        } else if (item->message->inbox) {
             w->inbox.v[w->inbox.count++] = item;
         }
 

@@ -29,6 +29,7 @@ static int (*const coco_batch_decoders[])(coco_writer_t *w, coco_item_t *item,
     [COCO_KIND_CONNECTIVITY] = coco_connectivity_decode_item,
     [COCO_KIND_EVENT] = coco_batch_event_decode,
     [COCO_KIND_TELEMETRY] = coco_batch_heartbeat_decode,
+    [COCO_KIND_TASK] = coco_task_decode_item,
 };
 
 

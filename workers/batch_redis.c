@@ -27,6 +27,8 @@ coco_batch_redis(coco_writer_t *w)
 {
     bool  any = w->link_count > 0, told;
 
+    coco_lid_replies(w);
+
     for (size_t i = 0; i < w->group_count; i++) {
         any |= coco_batch_told(&w->groups[i]);
     }

@@ -5,7 +5,6 @@
 
 #include "batch_work.h"
 #include "coco_envelope.h"
-#include "coco_json_read.h"
 
 #define COCO_DAY_MS         86400000LL
 #define COCO_ENVELOPE_SIZE  640
@@ -266,64 +265,6 @@ coco_rows_operation_write(coco_writer_t *w)
     if (rows > 0) {
         coco_pg_send(w->pg);
     }
-}
-
-
-/* reason is kept as JSON text by the decoder; the column holds what it says. */
-static coco_str_t
-coco_rows_reason(coco_writer_t *w, coco_str_t escaped)
-{
-    char               *buf;
-    coco_json_value_t   value;
-
-    if (escaped.data == NULL
-        || memchr(escaped.data, '\\', escaped.len) == NULL)
-    {
-        return escaped;
-    }
-
-    buf = coco_arena_alloc(&w->arena, escaped.len);
-    if (buf == NULL) {
-        return escaped;
-    }
-
-    memset(&value, 0, sizeof(value));
-    value.type = COCO_JSON_STRING;
-    value.string = escaped;
-    value.escaped = true;
-
-    return coco_json_unescape(&value, buf);
-}
-
-
-int
-coco_rows_events(coco_writer_t *w)
-{
-    coco_pg_t           *pg = w->pg;
-    coco_robot_event_t  *e;
-
-    if (w->events.count == 0) {
-        return -1;
-    }
-
-    coco_pg_rows(pg, COCO_S_EVENTS);
-
-    for (size_t i = 0; i < w->events.count; i++) {
-        e = &w->events.v[i]->event;
-        coco_pg_uuid(pg, &e->id);
-        coco_pg_text(pg, e->event_id);
-        coco_pg_text(pg, e->serial);
-        coco_pg_text(pg, e->type_name);
-        coco_pg_time(pg, e->ts);
-        coco_pg_time(pg, e->received_at);
-        coco_pg_text(pg, e->trigger);
-        coco_pg_bool(pg, e->has_lid_opened ? e->lid_opened : -1);
-        coco_pg_text(pg, e->command_id);
-        coco_pg_text(pg, coco_rows_reason(w, e->reason));
-        coco_pg_json(pg, e->details);
-    }
-
-    return coco_pg_send(pg);
 }
 
 

@@ -14,6 +14,17 @@
     " received_at = excluded.received_at, order_ts = excluded.order_ts,"      \
     " details = excluded.details"
 
+/* From when on the marks and cycles of a robot are looked at: what is new,
+ * what waits in its task, what may be confirmed; less the span of a look. */
+#define COCO_LID_SINCE                                                        \
+    " from unnest($1::text[], $2::timestamptz[], $3::uuid[], $4::int4[])"     \
+    " u (serial, since, task, span)"                                          \
+    " cross join lateral (select least(u.since, l.suspect_at,"                \
+    "  coco.from_ms((t.data ->> 'from')::bigint))"                            \
+    "  - u.span * interval '1 millisecond' as since"                          \
+    "  from coco.lid_robot l left join coco.robot_task t on t.id = u.task"    \
+    "  where l.serial = u.serial offset 0) s"
+
 /* A robot is locked as an empty row first (never seen by others, for the same
  * transaction fills it): order_ts -infinity says that nothing was heard. */
 const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
@@ -88,15 +99,6 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " select received_at from coco.state_history_late h"
     "  where h.serial = u.serial and h.date = u.date and h.id = u.id) h",
     "tTu", "state" },
-
-[COCO_S_EVENTS] = {
-    "insert into coco.lid_cycle_event_history (id, event_id, serial, type, ts,"
-    " received_at, trigger, lid_opened, command_id, reason, details)"
-    " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
-    " $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bool[],"
-    " $9::text[], $10::text[], $11::jsonb[])"
-    " on conflict do nothing",
-    "utttTTtbttj", "state" },
 
 /* Where the copies of heartbeats that came by the bus stand. */
 [COCO_S_STATE_ORDERS] = {
@@ -173,6 +175,159 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " from unnest($1::uuid[], $2::text[]) u (id, outcome)"
     " where w.id = u.id and w.outcome is distinct from 'APPLIED'",
     "ut", "state" },
+
+/* First rows for all, then locks for all, in the order of the keys both times:
+ * of two writers neither holds a key that the other one seeds before it. */
+[COCO_S_LID_SEED] = {
+    "insert into coco.lid_robot (serial, is_open)"
+    " select s, false from unnest($1::text[]) s on conflict do nothing",
+    "t", "state" },
+
+[COCO_S_LID_LOCK] = {
+    "select serial, is_open, changed_at, suspect_id, suspect_at"
+    " from coco.lid_robot"
+    " where serial = any ($1::text[]) order by serial collate \"C\""
+    " for update",
+    "t", "state" },
+
+[COCO_S_EVENTS] = {
+    "insert into coco.lid_cycle_event_history (id, event_id, serial, type, ts,"
+    " received_at, trigger, lid_opened, command_id, reason, details, source,"
+    " reference_id, wait_until)"
+    " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+    " $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bool[],"
+    " $9::text[], $10::text[], $11::jsonb[], $12::text[], $13::text[],"
+    " $14::timestamptz[])"
+    " on conflict do nothing returning id",
+    "utttTTtbttjttT", "state" },
+
+/* n is the place of the robot, in all that are read. */
+[COCO_S_LID_DUE] = {
+    "select u.n, coco.from_ms((t.data ->> 'from')::bigint)"
+    " from unnest($1::uuid[]) with ordinality u (id, n)"
+    " join coco.robot_task t on t.id = u.id",
+    "u", "state" },
+
+/* A type of ours that has no source was made up by a robot. */
+[COCO_S_LID_MARKS] = {
+    "select u.serial, h.id, h.type, h.order_at, h.trigger, h.lid_opened,"
+    " h.command_id, h.reason, h.source, h.reference_id, h.wait_until,"
+    " c.expires_at"
+    COCO_LID_SINCE
+    " cross join lateral (select * from coco.lid_cycle_event_history h"
+    "  where h.serial = u.serial and h.order_at >= s.since offset 0) h"
+    " left join coco.robot_command c on c.id = case"
+    "  when h.type = 'LID_OPEN_REQUEST' and h.source is not null"
+    "  then h.command_id::uuid end"
+    " order by u.serial collate \"C\"",
+    "tTui", "state" },
+
+[COCO_S_LID_CYCLES] = {
+    "select u.serial, y.id, y.state, y.source, y.reference_id, y.trigger,"
+    " y.command_id, y.opened_at, y.closed_at, y.reason, y.open_event,"
+    " y.close_event, y.open_published, y.close_published"
+    COCO_LID_SINCE
+    " cross join lateral (select * from coco.lid_cycle y"
+    "  where y.serial = u.serial and y.order_at >= s.since offset 0) y"
+    " order by u.serial collate \"C\"",
+    "tTui", "state" },
+
+/* n is the place of the task. */
+[COCO_S_LID_COMMANDS] = {
+    "select u.n, c.serial, c.source, c.reference_id, c.expires_at,"
+    " c.outcome is not null"
+    " from unnest($1::uuid[]) with ordinality u (id, n)"
+    " join coco.robot_command c on c.id = u.id",
+    "u", "state" },
+
+/* Of robots whose lid somebody asks to have opened, and where they stand. */
+[COCO_S_LID_DELIVERIES] = {
+    "select d.serial, d.id, d.status, d.loading_flow, d.pin, d.created_at,"
+    " d.pickup_latitude, d.pickup_longitude, d.dropoff_latitude,"
+    " d.dropoff_longitude,"
+    " (r.details #>> '{location,latitude}')::float8,"
+    " (r.details #>> '{location,longitude}')::float8"
+    " from unnest($1::text[]) u (serial)"
+    " cross join lateral (select * from coco.delivery d"
+    "  where d.serial = u.serial and d.serial is not null"
+    "  and d.status not in ('Completed', 'Canceled') offset 0) d"
+    " left join coco.robot_state r on r.serial = u.serial"
+    "  and r.order_ts > '-infinity'"
+    " order by u.serial collate \"C\", d.created_at, d.id",
+    "t", "state" },
+
+[COCO_S_LID_WRITE] = {
+    "update coco.lid_robot l set is_open = u.is_open,"
+    " changed_at = u.changed_at, suspect_id = u.suspect_id,"
+    " suspect_at = u.suspect_at"
+    " from unnest($1::text[], $2::bool[], $3::timestamptz[], $4::uuid[],"
+    " $5::timestamptz[]) u (serial, is_open, changed_at, suspect_id,"
+    " suspect_at)"
+    " where l.serial = u.serial",
+    "tbTuT", "state" },
+
+[COCO_S_LID_CYCLES_WRITE] = {
+    "insert into coco.lid_cycle (id, serial, state, source, reference_id,"
+    " trigger, command_id, opened_at, closed_at, reason, open_event,"
+    " close_event, open_published, close_published)"
+    " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+    " $5::text[], $6::text[], $7::uuid[], $8::timestamptz[],"
+    " $9::timestamptz[], $10::text[], $11::uuid[], $12::uuid[], $13::bool[],"
+    " $14::bool[])"
+    " on conflict (id) do update set state = excluded.state,"
+    " source = excluded.source, reference_id = excluded.reference_id,"
+    " trigger = excluded.trigger, command_id = excluded.command_id,"
+    " opened_at = excluded.opened_at, closed_at = excluded.closed_at,"
+    " reason = excluded.reason, open_event = excluded.open_event,"
+    " close_event = excluded.close_event,"
+    " open_published = excluded.open_published,"
+    " close_published = excluded.close_published, updated_at = now()",
+    "utttttuTTtuubb", "state" },
+
+/* The notification only wakes, and not for what was there already. */
+[COCO_S_COMMANDS_PUT] = {
+    "with p as (insert into coco.robot_command (id, serial, command, source,"
+    "  reference_id, issued_at, expires_at, next_send_at)"
+    "  select id, serial, 'OPEN_LID', source, reference_id, issued_at,"
+    "  expires_at, issued_at from unnest($1::uuid[], $2::text[], $3::text[],"
+    "  $4::text[], $5::timestamptz[], $6::timestamptz[])"
+    "  u (id, serial, source, reference_id, issued_at, expires_at)"
+    "  on conflict do nothing returning 1)"
+    " select pg_notify('coco_command', '') from p limit 1",
+    "utttTT", "state" },
+
+[COCO_S_COMMANDS_ACK] = {
+    "update coco.robot_command c set acked_at = u.at"
+    " from unnest($1::uuid[], $2::text[], $3::timestamptz[])"
+    " u (id, serial, at)"
+    " where c.id = u.id and c.serial = u.serial and c.acked_at is null",
+    "utT", "state" },
+
+/* What was OPENED stays so. A row for each channel that waits for it. */
+[COCO_S_COMMANDS_END] = {
+    "with c as (update coco.robot_command c set outcome = u.outcome,"
+    "  reason = u.reason, cycle_id = u.cycle_id, done_at = now(),"
+    "  acked_at = case when u.outcome = 'EXPIRED' then c.acked_at"
+    "   else coalesce(c.acked_at, now()) end"
+    "  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[])"
+    "  u (id, serial, outcome, reason, cycle_id)"
+    "  where c.id = u.id and c.serial = u.serial and (c.outcome is null"
+    "   or (u.outcome = 'OPENED' and c.outcome <> 'OPENED'))"
+    "  returning c.id, c.reply_to)"
+    " select c.id, channel from c"
+    " left join lateral unnest(c.reply_to) channel on true",
+    "utttu", "state" },
+
+[COCO_S_LID_ANOMALIES] = {
+    "insert into coco.anomaly (id, kind, serial, ts, reason, cycle_id)"
+    " select * from unnest($1::uuid[], $2::text[], $3::text[],"
+    " $4::timestamptz[], $5::text[], $6::uuid[])"
+    " on conflict do nothing",
+    "uttTtu", "state" },
+
+[COCO_S_TASKS_DONE] = {
+    "delete from coco.robot_task where id = any ($1::uuid[])",
+    "u", "state" },
 
 [COCO_S_TASKS_PUT] = {
     "with p as (insert into coco.robot_task as t (id, serial, kind, due_at,"

@@ -59,7 +59,8 @@ typedef struct {
     coco_id_t              delivery;     /* ARRIVAL */
     coco_delivery_event_e  arrival;      /* ARRIVAL: at the pickup or drop-off */
     bool                   open;         /* SEEN */
-    int64_t                ts;           /* SEEN, ARRIVAL: ms */
+    int64_t                ts;           /* SEEN, ARRIVAL: ms; LID: from when
+                                            it is to be looked at */
 } coco_task_t;
 
 /* A message's way through the batch. */
@@ -80,7 +81,8 @@ struct coco_item_s {
         coco_lid_close_t        close;
     };
     coco_state_e           state;        /* heartbeat: the one that stands */
-    bool                   newer;        /* heartbeat: than what was stored */
+    bool                   newer;        /* heartbeat: than what was stored;
+                                            robot event: it is no repeat */
     coco_str_t             details;      /* heartbeat, JSON */
     coco_str_t             driveu;       /* heartbeats: JSON, or absent */
     bool                   controllable; /* heartbeats: remotely */
@@ -175,6 +177,8 @@ struct coco_writer_s {
     coco_items_t                replays;
     coco_items_t                inbox;        /* rows of it, repeats too */
     coco_items_t                mapped;       /* webhooks: by serial, order */
+    coco_items_t                due;          /* rows of robot_task, refused
+                                                 ones and repeats too */
     size_t                      joined_count; /* repeats within the part */
     coco_group_t               *groups;       /* by serial */
     size_t                      group_count;
@@ -207,7 +211,6 @@ typedef enum {
     COCO_S_HISTORY,
     COCO_S_HISTORY_LATE,
     COCO_S_HISTORY_STORED,
-    COCO_S_EVENTS,
     COCO_S_STATE_ORDERS,
     COCO_S_MAPPINGS,
     COCO_S_MAPPINGS_LOCK,
@@ -216,6 +219,21 @@ typedef enum {
     COCO_S_DRIVEU_WRITE,
     COCO_S_INBOX_WAIT,
     COCO_S_INBOX_DONE,
+    COCO_S_LID_SEED,
+    COCO_S_LID_LOCK,
+    COCO_S_EVENTS,
+    COCO_S_LID_DUE,
+    COCO_S_LID_MARKS,
+    COCO_S_LID_CYCLES,
+    COCO_S_LID_COMMANDS,
+    COCO_S_LID_DELIVERIES,
+    COCO_S_LID_WRITE,
+    COCO_S_LID_CYCLES_WRITE,
+    COCO_S_COMMANDS_PUT,
+    COCO_S_COMMANDS_ACK,
+    COCO_S_COMMANDS_END,
+    COCO_S_LID_ANOMALIES,
+    COCO_S_TASKS_DONE,
     COCO_S_TASKS_PUT,
     COCO_S_OPERATION_SEED,
     COCO_S_OPERATION_LOCK,
@@ -277,7 +295,6 @@ int coco_rows_history_stored(coco_writer_t *w);
 int coco_rows_operation_lock(coco_writer_t *w);
 void coco_rows_state_write(coco_writer_t *w);
 void coco_rows_operation_write(coco_writer_t *w);
-int coco_rows_events(coco_writer_t *w);
 void coco_rows_fleet(coco_writer_t *w);
 int coco_rows_outbox(coco_writer_t *w);
 void coco_rows_outbox_row(coco_pg_t *pg, const coco_id_t *id, coco_str_t name,
@@ -302,20 +319,24 @@ int coco_connectivity_read(coco_writer_t *w);
 /* The groups' teleoperation, from the result of coco_rows_driveu(). */
 int coco_connectivity_enrich(coco_writer_t *w, const PGresult *res);
 
+/* batch_task.c: a row of robot_task. As the core's decoders. */
+int coco_task_decode_item(coco_writer_t *w, coco_item_t *item, int64_t now,
+    coco_error_t *err);
+
 /*
  * batch_lid.c: robot events, and the tasks LID, SEEN and EXPIRY, under the
  * locks of lid_robot: the history, the cycles, their events, the answers to
- * commands, the commands that PIN entries cause. The round reads; the rest is
- * queued by coco_lid_write() in the order of the tables. Fills w->closes when
- * the deliveries service is here (direct).
+ * commands, the commands that PIN entries cause. The round inserts the events
+ * and reads; the rest is queued by coco_lid_write() in the order of the tables,
+ * which also deletes the tasks of the part, whoever applies them. Fills
+ * w->closes when the deliveries service is here (direct).
  */
-int coco_task_decode_item(coco_writer_t *w, coco_item_t *item, int64_t now,
-    coco_error_t *err);
 coco_turn_e coco_lid_turn(coco_writer_t *w);
+/* batch_lid_write.c */
 int coco_lid_write(coco_writer_t *w);
 /* Queues their events. COCO_ERROR: no memory. */
 int coco_lid_outbox(coco_writer_t *w);
-/* After the commit: tells the nginx processes that wait. */
+/* After the commit: tells the nginx processes that wait, counts. */
 void coco_lid_replies(coco_writer_t *w);
 
 /* batch_watch.c: what heartbeats tell beside their state: a lid that

@@ -123,7 +123,7 @@ coco_writer_parts(const coco_lane_options_t *options)
 static int
 coco_writer_lists(coco_writer_t *w)
 {
-    coco_items_t  *lists[COCO_ITEM_KINDS + 4];
+    coco_items_t  *lists[COCO_ITEM_KINDS + 5];
     coco_item_t  **v;
     size_t         count = sizeof(lists) / sizeof(*lists);
 
@@ -135,6 +135,7 @@ coco_writer_lists(coco_writer_t *w)
     lists[COCO_ITEM_KINDS + 1] = &w->replays;
     lists[COCO_ITEM_KINDS + 2] = &w->inbox;
     lists[COCO_ITEM_KINDS + 3] = &w->mapped;
+    lists[COCO_ITEM_KINDS + 4] = &w->due;
 
     v = calloc(count * w->max, sizeof(*v));
     if (v == NULL) {
@@ -318,8 +319,9 @@ coco_writer_transaction(coco_writer_t *w, coco_item_t *items, size_t count)
 
 /*
  * Tables in the order in which everybody locks them: robot_state, mappings
- * (shared), the history, robot_operation and its history, robot events,
- * driveu_status, fleet_robot, webhook_inbox, outbox, dead_letter.
+ * (shared), the history, lid_robot, the events of lids, cycles, commands,
+ * robot_operation and its history, driveu_status, fleet_robot, robot_task,
+ * webhook_inbox, outbox, dead_letter.
  */
 static coco_turn_e
 coco_writer_turn(coco_writer_t *w)
@@ -359,6 +361,11 @@ coco_writer_turn(coco_writer_t *w)
         if (rc != COCO_TURN_DONE) {
             return rc;
         }
+    }
+
+    rc = coco_lid_turn(w);
+    if (rc != COCO_TURN_DONE) {
+        return rc;
     }
 
     rc = coco_writer_operations(w);
@@ -632,12 +639,11 @@ coco_writer_operations_read(coco_writer_t *w, const PGresult *res)
 static coco_turn_e
 coco_writer_finish(coco_writer_t *w)
 {
-    int          events, webhooks, states, orders;
+    int          webhooks, states, orders;
     coco_turn_e  rc;
 
     coco_rows_operation_write(w);
     coco_rows_state_write(w);
-    events = coco_rows_events(w);
     coco_connectivity_write(w);
     coco_rows_fleet(w);
 
@@ -647,7 +653,8 @@ coco_writer_finish(coco_writer_t *w)
 
     coco_connectivity_inbox(w);
 
-    if (coco_rows_outbox(w) != COCO_OK
+    if (coco_lid_write(w) != COCO_OK || coco_rows_outbox(w) != COCO_OK
+        || coco_lid_outbox(w) != COCO_OK
         || coco_connectivity_outbox(w, &webhooks) != COCO_OK)
     {
         return coco_writer_no_memory(w);
@@ -662,10 +669,6 @@ coco_writer_finish(coco_writer_t *w)
     rc = (coco_turn_e) coco_pg_sync(w->pg);
     if (rc != COCO_TURN_DONE) {
         return rc;
-    }
-
-    if (events >= 0) {
-        w->inserted_events = coco_pg_affected(w->pg, events);
     }
 
     if (webhooks >= 0) {
@@ -794,9 +797,9 @@ coco_writer_count(coco_writer_t *w)
         unknown += w->events.v[i]->event.type == COCO_EVENT_OTHER;
     }
 
-    /* what came by the bus leaves no row that would tell a repeat */
+    /* tasks, and what came by the bus, leave no row that would tell a repeat */
     events = w->copies.count + w->state_changes.count
-             + w->business_changes.count;
+             + w->business_changes.count + w->tasks.count;
 
     /* a repeat is older than what is stored, too, but it is not stale */
     repeated = w->heartbeats.count - w->inserted;

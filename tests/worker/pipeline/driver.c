@@ -10,11 +10,11 @@
  *     metrics                       -> what Prometheus would read, then "."
  *     stop                          -> stopped
  *
- * KIND is heartbeat, robot, webhook, event or telemetry; SERIAL and PAYLOAD
- * are in hexadecimal; - for none. With DRIVER_LOOP the lane sends to the bus
- * lane of the same process, which is there then, too, and a relay runs. With
- * DRIVER_DONE, a file, each message that is told of as done is a line there:
- * its position, and how many rows of state_history others see.
+ * KIND is heartbeat, robot, webhook, event, telemetry or task; SERIAL and
+ * PAYLOAD are in hexadecimal; - for none. With DRIVER_LOOP the lane sends to
+ * the bus lane of the same process, which is there then, too, and a relay
+ * runs. With DRIVER_DONE, a file, each message that is told of as done is a
+ * line there: its position, and how many rows of state_history others see.
  */
 
 #include <stdio.h>
@@ -81,9 +81,9 @@ static coco_kind_e
 driver_kind(const char *name)
 {
     static const char  *names[] = { "heartbeat", "robot", "webhook", "event",
-                                    "telemetry" };
+                                    "telemetry", "task" };
 
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         if (strcmp(name, names[i]) == 0) {
             return (coco_kind_e) i;
         }
@@ -99,9 +99,9 @@ static const char *
 driver_source(const char *name)
 {
     static const char  *names[] = { "mqtt", "sqs", "webhook", "rabbitmq",
-                                    "kafka", "bus", "replay" };
+                                    "kafka", "bus", "replay", "task" };
 
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         if (strcmp(name, names[i]) == 0) {
             return names[i];
         }
@@ -312,6 +312,9 @@ driver_lane(const char *name, coco_lane_id_e id, const coco_bus_options_t *bus)
         .services = driver_number("DRIVER_SERVICES", COCO_SERVICES_ALL),
         .direct = driver_number("DRIVER_DIRECT", 1),
         .lid_window_ms = driver_number("DRIVER_LID_WINDOW", 2000),
+        .lid_cycle_ms = driver_number("DRIVER_LID_CYCLE", 1800000),
+        .lid_pin_age_ms = driver_number("DRIVER_LID_PIN_AGE", 60000),
+        .lid_timeout_ms = driver_number("DRIVER_LID_TIMEOUT", 10000),
         .fleet_from_kafka = driver_number("DRIVER_KAFKA", 0),
         .bus = bus,
     };

@@ -143,7 +143,7 @@ class Driver:
         return self.process.stdout.readline().split()
 
     KINDS = {"h": "heartbeat", "e": "robot", "w": "webhook", "v": "event",
-             "t": "telemetry"}
+             "t": "telemetry", "k": "task"}
 
     def push(self, serial, payload, received_at=None, kind="h", source="mqtt",
              topic=None, receives=0, inbox=None, cause=None):
