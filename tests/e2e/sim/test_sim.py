@@ -1,69 +1,17 @@
 """coco-sim against a real broker, watched by a client that is not its own."""
 
 import collections
-import getpass
 import json
-import os
 import signal
-import socket
 import subprocess
 import time
 
-import paho.mqtt.client as mqtt
 import pytest
 
-from stack import ROOT, PortBlock, wait_for
+from sim_broker import SIM, Broker, command
+from stack import PortBlock, wait_for
 
-SIM = os.path.join(ROOT, "bin", "coco-sim")
 START = 1700000000000
-
-
-class Broker:
-    """Mosquitto with none of its limits, and everything published to it. What
-    it acknowledged outlives it, in the subscriber's session."""
-
-    def __init__(self, port, folder):
-        self.port = port
-        self.conf = folder / "mosquitto.conf"
-        self.conf.write_text(
-            "listener %d 127.0.0.1\nallow_anonymous true\n"
-            "max_queued_messages 0\nmax_queued_bytes 0\n"
-            "persistence true\npersistence_location %s/\n"
-            "user %s\nlog_type error\n"
-            % (port, folder, getpass.getuser()))
-        self.seen = []
-        self.server_start()
-
-        subscribed = []
-        self.client = mqtt.Client("watcher", clean_session=False)
-        self.client.reconnect_delay_set(0.1, 0.2)
-        self.client.on_connect = lambda c, *_: c.subscribe("#", 1)
-        self.client.on_subscribe = lambda *_: subscribed.append(1)
-        self.client.on_message = lambda c, u, m: self.seen.append(
-            (m.topic, m.payload))
-        self.client.connect("127.0.0.1", self.port)
-        self.client.loop_start()
-        wait_for(lambda: subscribed, what="the subscription")
-
-    def server_start(self):
-        self.server = subprocess.Popen(["mosquitto", "-c", str(self.conf)],
-                                       stdin=subprocess.DEVNULL)
-        wait_for(self.answers, what="the broker")
-
-    def server_stop(self):
-        self.server.terminate()
-        self.server.wait(10)
-
-    def answers(self):
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def close(self):
-        self.client.loop_stop()
-        self.server_stop()
-
-    def heartbeats(self):
-        return [json.loads(payload) for _, payload in self.seen]
 
 
 @pytest.fixture
@@ -73,10 +21,6 @@ def broker(tmp_path):
     yield one
     one.close()
     block.release()
-
-
-def command(broker, *words):
-    return [SIM, "--port", str(broker.port), *map(str, words)]
 
 
 def sim(broker, *words, stdin=""):
@@ -232,6 +176,11 @@ def test_bad_script_line_is_named(broker):
     (["--serial-prefix", "a b"], "--serial-prefix"),
     (["--mqtt-version", "4"], "--mqtt-version"),
     (["--script", "/nowhere"], "/nowhere"), (["extra"], "extra"),
+    (["--merchants", "pin,dance"], "--merchants"),
+    (["--merchants", "jam:2"], "0 to 1"), (["--merchants", "qr"], "--http"),
+    (["--latch-ms", "-1"], "--latch-ms"), (["--delivery", "x"], "--delivery"),
+    (["--merchants", "qr", "--http", "http://127.0.0.1:1", "--token-file",
+      "/nowhere"], "/nowhere"),
 ])
 def test_bad_options_are_named(words, named):
     done = subprocess.run([SIM, *words], capture_output=True, text=True,
