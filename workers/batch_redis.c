@@ -13,6 +13,7 @@ typedef enum { COCO_COPY_ROBOT_STATE, COCO_COPY_EPHEMERAL } coco_copy_e;
 static void coco_batch_copies(coco_writer_t *w);
 static bool coco_batch_copy(coco_writer_t *w, coco_group_t *g, int64_t ttl);
 static void coco_batch_links(coco_writer_t *w);
+static void coco_batch_parked(coco_writer_t *w);
 static const coco_item_t *coco_batch_newest(const coco_group_t *g,
     unsigned part);
 static coco_str_t coco_batch_copy_encode(coco_writer_t *w,
@@ -25,13 +26,16 @@ static int coco_batch_invalidate(coco_writer_t *w);
 void
 coco_batch_redis(coco_writer_t *w)
 {
-    bool  any = w->link_count > 0, told;
+    bool    any = w->link_count > 0, parked, told;
+    size_t  at = 0;
 
     coco_lid_replies(w);
 
     for (size_t i = 0; i < w->group_count; i++) {
         any |= coco_batch_told(&w->groups[i]);
     }
+
+    any |= coco_deliveries_next(w, &at, &parked).data != NULL;
 
     if (!any) {
         coco_writer_settle(w);
@@ -45,6 +49,7 @@ coco_batch_redis(coco_writer_t *w)
 
     coco_batch_copies(w);
     coco_batch_links(w);
+    coco_batch_parked(w);
     told = coco_batch_invalidate(w) == COCO_OK;
 
     if (!coco_redis_flush(w->redis) || !told) {
@@ -175,9 +180,34 @@ coco_batch_links(coco_writer_t *w)
 }
 
 
+/* By an arrival, which is no heartbeat: the copy's state stands alone. */
+static void
+coco_batch_parked(coco_writer_t *w)
+{
+    bool        parked;
+    size_t      at = 0;
+    coco_str_t  serial;
+
+    while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        if (parked) {
+            coco_redis_operation_state(w->redis, serial,
+                                       coco_state_name(COCO_STATE_PARKED));
+        }
+    }
+}
+
+
 static void
 coco_batch_owe(coco_writer_t *w)
 {
+    bool        parked;
+    size_t      at = 0;
+    coco_str_t  serial;
+
+    while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        coco_redis_owe(w->redis, serial);
+    }
+
     for (size_t i = 0; i < w->group_count; i++) {
         if (coco_batch_told(&w->groups[i])) {
             coco_redis_owe(w->redis, w->groups[i].serial);
@@ -232,8 +262,14 @@ static int
 coco_batch_invalidate(coco_writer_t *w)
 {
     char             *p;
-    size_t            size = 16;
+    bool              parked;
+    size_t            size = 16, at = 0;
+    coco_str_t        serial;
     coco_json_out_t   out;
+
+    while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        size += serial.len + sizeof("\"\",");
+    }
 
     for (size_t i = 0; i < w->group_count; i++) {
         size += w->groups[i].serial.len + sizeof("\"\",");
@@ -261,6 +297,12 @@ coco_batch_invalidate(coco_writer_t *w)
 
     for (size_t i = 0; i < w->link_count; i++) {
         coco_json_string(&out, w->links[i].serial);
+    }
+
+    at = 0;
+
+    while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        coco_json_string(&out, serial);
     }
 
     coco_json_array_close(&out);

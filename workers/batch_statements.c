@@ -340,6 +340,49 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " select pg_notify('coco_task', '') from p limit 1",
     "uttTj", "state" },
 
+/* As the requests of HTTP: what has come is kept for a day. */
+[COCO_S_DELIVERY_ONCE] = {
+    "insert into coco.idempotency_key (caller, route, key, body_hash, status,"
+    " response)"
+    " select 'bus', 'deliveries', id::text, '', 200, ''"
+    " from unnest($1::uuid[]) id order by id"
+    " on conflict do nothing returning key::uuid",
+    "u", "deliveries" },
+
+/* The active ones of the robots, and those that are named. */
+[COCO_S_DELIVERY_LOCK] = {
+    "select d.id, d.status, d.serial, d.created_at, d.loaded_cycle,"
+    " d.early_close_at from coco.delivery d where d.id in ("
+    "  select a.id from unnest($1::text[]) s (serial)"
+    "  cross join lateral (select id from coco.delivery d"
+    "   where d.serial = s.serial"
+    "   and d.status not in ('Completed', 'Canceled') offset 0) a"
+    "  union select unnest($2::uuid[]))"
+    " order by d.id for update",
+    "tu", "deliveries" },
+
+[COCO_S_DELIVERY_ROBOTS] = {
+    "select from coco.robot_operation where serial = any ($1::text[])"
+    " order by serial collate \"C\" for update",
+    "t", "deliveries" },
+
+[COCO_S_DELIVERY_APPLY] = {
+    "select coco.delivery_apply(id, previous, status, at, cycle, early)"
+    " from (select * from unnest($1::uuid[], $2::text[], $3::text[],"
+    "  $4::timestamptz[], $5::uuid[], $6::timestamptz[]) with ordinality"
+    "  u (id, previous, status, at, cycle, early, n) order by n offset 0) u",
+    "uttTuT", "deliveries" },
+
+[COCO_S_DELIVERY_ANOMALIES] = {
+    "insert into coco.anomaly (id, kind, serial, ts, reason, cycle_id,"
+    " candidates)"
+    " select id, kind, serial, ts, reason, cycle_id, candidates::uuid[]"
+    " from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[],"
+    " $5::text[], $6::uuid[], $7::text[])"
+    " u (id, kind, serial, ts, reason, cycle_id, candidates)"
+    " order by id on conflict do nothing",
+    "uttTtut", "deliveries" },
+
 [COCO_S_OPERATION_SEED] = {
     "insert into coco.robot_operation (serial, operation_state, changed_at)"
     " select s, 'OFF_DUTY', '-infinity' from unnest($1::text[]) s"

@@ -14,8 +14,9 @@
 #include "sinks/postgres.h"
 #include "sinks/redis.h"
 
-typedef struct coco_item_s   coco_item_t;
-typedef struct coco_watch_s  coco_watch_t;
+typedef struct coco_item_s           coco_item_t;
+typedef struct coco_watch_s          coco_watch_t;
+typedef struct coco_delivery_work_s  coco_delivery_work_t;
 
 /* What a message turned out to be. The first ones are about a robot that the
  * message names, and are gathered in its group. */
@@ -57,7 +58,7 @@ typedef struct {
     coco_id_t              subject;      /* SEEN, ARRIVAL: the heartbeat;
                                             EXPIRY: the command */
     coco_id_t              delivery;     /* ARRIVAL */
-    coco_delivery_event_e  arrival;      /* ARRIVAL: at the pickup or drop-off */
+    coco_delivery_event_e  arrival;      /* ARRIVAL: which one */
     bool                   open;         /* SEEN */
     int64_t                ts;           /* SEEN, ARRIVAL: ms; LID: from when
                                             it is to be looked at */
@@ -189,10 +190,9 @@ struct coco_writer_s {
 
     /* batch_lid.c's, and batch_delivery.c's, in the arena */
     struct coco_lid_work_s       *lid;        /* NULL: no lid in this part */
-    struct coco_delivery_work_s  *delivery;   /* NULL: no delivery */
+    coco_delivery_work_t         *delivery;   /* NULL: no delivery */
     coco_lid_close_t            *closes;      /* for the deliveries service:
-                                                 made here (direct), or come by
-                                                 the bus; by serial, time */
+                                                 made here (direct) */
     size_t                       close_count;
 
     int64_t                     cutoff;       /* ms; older is late */
@@ -235,6 +235,11 @@ typedef enum {
     COCO_S_LID_ANOMALIES,
     COCO_S_TASKS_DONE,
     COCO_S_TASKS_PUT,
+    COCO_S_DELIVERY_ONCE,
+    COCO_S_DELIVERY_LOCK,
+    COCO_S_DELIVERY_ROBOTS,
+    COCO_S_DELIVERY_APPLY,
+    COCO_S_DELIVERY_ANOMALIES,
     COCO_S_OPERATION_SEED,
     COCO_S_OPERATION_LOCK,
     COCO_S_OPERATION_WRITE,
@@ -351,7 +356,13 @@ int coco_watch_write(coco_writer_t *w);
  * locks and reads; coco_deliveries_write() queues, through
  * coco.delivery_apply(). */
 coco_turn_e coco_deliveries_turn(coco_writer_t *w);
-int coco_deliveries_write(coco_writer_t *w);
+void coco_deliveries_write(coco_writer_t *w);
+/* After the commit: what the metrics are told, and each robot whose deliveries
+ * have changed, from *at = 0 on (data NULL: no more); *ret_parked: it is
+ * PARKED since. */
+void coco_deliveries_count(coco_writer_t *w);
+coco_str_t coco_deliveries_next(const coco_writer_t *w, size_t *at,
+    bool *ret_parked);
 
 /* batch_redis.c: after the commit. */
 void coco_batch_redis(coco_writer_t *w);

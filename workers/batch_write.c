@@ -320,8 +320,8 @@ coco_writer_transaction(coco_writer_t *w, coco_item_t *items, size_t count)
 /*
  * Tables in the order in which everybody locks them: robot_state, mappings
  * (shared), the history, lid_robot, the events of lids, cycles, commands,
- * robot_operation and its history, driveu_status, fleet_robot, robot_task,
- * webhook_inbox, outbox, dead_letter.
+ * deliveries, robot_operation and its history, driveu_status, fleet_robot,
+ * robot_shadow, robot_task, webhook_inbox, outbox, dead_letter.
  */
 static coco_turn_e
 coco_writer_turn(coco_writer_t *w)
@@ -364,6 +364,11 @@ coco_writer_turn(coco_writer_t *w)
     }
 
     rc = coco_lid_turn(w);
+    if (rc != COCO_TURN_DONE) {
+        return rc;
+    }
+
+    rc = coco_deliveries_turn(w);
     if (rc != COCO_TURN_DONE) {
         return rc;
     }
@@ -646,6 +651,7 @@ coco_writer_finish(coco_writer_t *w)
     coco_rows_state_write(w);
     coco_connectivity_write(w);
     coco_rows_fleet(w);
+    coco_deliveries_write(w);
 
     if (coco_watch_write(w) != COCO_OK) {
         return coco_writer_no_memory(w);
@@ -799,7 +805,8 @@ coco_writer_count(coco_writer_t *w)
 
     /* tasks, and what came by the bus, leave no row that would tell a repeat */
     events = w->copies.count + w->state_changes.count
-             + w->business_changes.count + w->tasks.count;
+             + w->business_changes.count + w->tasks.count
+             + w->bus_closes.count;
 
     /* a repeat is older than what is stored, too, but it is not stale */
     repeated = w->heartbeats.count - w->inserted;
@@ -816,6 +823,7 @@ coco_writer_count(coco_writer_t *w)
     coco_metrics_add(COCO_M_DEAD_LETTERS, lane, w->refused.count);
     coco_metrics_add(COCO_M_UNKNOWN_EVENTS, lane, unknown);
 
+    coco_deliveries_count(w);
     coco_writer_observe_lag(w, &w->heartbeats);
     coco_writer_observe_lag(w, &w->copies);
 }
