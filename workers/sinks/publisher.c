@@ -162,8 +162,7 @@ coco_publisher_step(coco_publisher_t *p, short revents)
     int        rc = MOSQ_ERR_SUCCESS, error = 0;
     socklen_t  len = sizeof(error);
 
-    /* the library would go on shaking hands with nobody */
-    if (!p->up && revents & (POLLERR | POLLHUP)
+    if (!p->up && revents & POLLERR
         && getsockopt(mosquitto_socket(p->mosq), SOL_SOCKET, SO_ERROR, &error,
                       &len) == 0
         && error != 0)
@@ -181,6 +180,11 @@ coco_publisher_step(coco_publisher_t *p, short revents)
 
     if (rc == MOSQ_ERR_SUCCESS && revents & POLLOUT) {
         rc = mosquitto_loop_write(p->mosq, 1);
+    }
+
+    /* the library would go on shaking hands with nobody */
+    if (rc == MOSQ_ERR_SUCCESS && !p->up && revents & POLLHUP) {
+        rc = MOSQ_ERR_CONN_LOST;
     }
 
     return rc != MOSQ_ERR_SUCCESS || mosquitto_socket(p->mosq) == -1
