@@ -1,0 +1,53 @@
+"""scripts/play-lids: it plays to the end, and says where it could not."""
+
+import os
+import subprocess
+
+import pytest
+
+from stack import ROOT, Stack
+
+PLAY = os.path.join(ROOT, "scripts", "play-lids")
+
+
+@pytest.fixture(scope="module")
+def stack():
+    with Stack(only="postgres redis mqtt worker nginx") as one:
+        yield one.up()
+
+
+def play(stack, *words, patience=15):
+    return subprocess.run(
+        [PLAY, *words], env=dict(stack.environment,
+                                 COCO_PLAY_PATIENCE=str(patience)),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+
+def test_all_flows_come_out(stack):
+    done = play(stack)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.rstrip().endswith(
+        "All came out as it should: qr magic scrambled")
+    for shown in ('"AtPickup"', '"LoadedWaitingForPilot"', '"Completed"',
+                  "LID_CYCLE_INIT", "LID_CYCLE_COMPLETE",
+                  "LID_OPEN_REQUEST QR", "PIN_ENTRY_LID_CLOSE"):
+        assert shown in done.stdout, shown
+    assert stack.token not in done.stdout
+
+
+def test_a_step_that_fails_is_named(stack):
+    stack.kill("worker")
+    try:
+        done = play(stack, "magic", patience=1)
+    finally:
+        stack.restart("worker")
+    assert done.returncode == 1
+    assert "the arrival" in done.stderr and "AtPickup" in done.stderr
+
+
+def test_what_cannot_be_played_is_said(tmp_path):
+    stack = Stack(folder=tmp_path / "none", port=1)
+    done = play(stack)
+    assert done.returncode == 1 and "./coco stack up" in done.stderr
+    done = play(stack, "waltz")
+    assert done.returncode == 2 and "scrambled" in done.stderr
