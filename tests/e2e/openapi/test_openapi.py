@@ -3,6 +3,7 @@ every answer validated, and every status but 503 (which needs a backend that
 is away: see t/) seen; and against the route tables of the sources."""
 
 import copy
+import json
 
 import jsonschema
 import pytest
@@ -42,15 +43,104 @@ def dead_letter(system, robot):
 
 JSON = {"Content-Type": "application/json"}
 LARGE = b'{"hasFood":true' + b" " * 262144 + b"}"
+NONE = "00000000-0000-8000-8000-000000000000"
 PLACE = {"type": "POD", "id": "a", "latitude": 1, "longitude": 2}
 
 
-def calls(robot, letter, secret):
+DELIVERY = {"pickup": {"latitude": 1, "longitude": 2},
+            "dropoff": {"latitude": 3, "longitude": 4, "address": "a"}}
+
+
+@pytest.fixture(scope="module")
+def deliveries(system, robot):
+    """Two, and an anomaly about one of them."""
+    ids = []
+    for i in range(2):
+        reply = system.http.post(system.url + "/deliveries", timeout=15, json={
+            **DELIVERY, "provider": "openapi", "loadingFlow": "PIN",
+            "externalId": "%s-%d" % (robot, i), "pin": "1234",
+            "readyAt": now_ms()})
+        assert reply.status_code == 201, reply.text
+        assert reply.headers["Location"] == "/deliveries/" + reply.json()["id"]
+        ids.append(reply.json()["id"])
+    system.sql("insert into coco.anomaly (id, kind, serial, ts, reason,"
+               " candidates, cycle_id) values (gen_random_uuid(),"
+               " 'NO_DELIVERY', %s, now(), 'none', array[%s]::uuid[],"
+               " gen_random_uuid())", robot, ids[0])
+    return ids
+
+
+def delivery_calls(system, robot, deliveries):
+    one, other, none = [{"id": word} for word in (*deliveries, NONE)]
+    key = {**JSON, "Idempotency-Key": robot}
+    new = json.dumps(DELIVERY)
+
+    yield "createDelivery", 201, {}, {"json": {
+        **DELIVERY, "provider": None, "loadingFlow": "QR"}}
+    yield "createDelivery", 201, {}, {"headers": key, "data": new}
+    yield "createDelivery", 201, {}, {"headers": key, "data": new}
+    yield "createDelivery", 422, {}, {"headers": key, "data": new + " "}
+    yield "createDelivery", 400, {}, {"json": {"pickup": 1}}
+    yield "createDelivery", 409, {}, {"json": {
+        **DELIVERY, "provider": "openapi", "externalId": robot + "-0"}}
+    yield "createDelivery", 413, {}, {"headers": JSON, "data": LARGE}
+    yield "createDelivery", 415, {}, {"data": new}
+    yield "listDeliveries", 200, {}, {"params": {"limit": 1}}
+    yield "listDeliveries", 200, {}, {"params": {"serial": robot,
+                                                 "status": "AtPickup"}}
+    yield "listDeliveries", 400, {}, {"params": {"status": "Lost"}}
+    yield "getDelivery", 200, one, {}
+    yield "getDelivery", 404, none, {}
+    yield "listDeliveryEvents", 200, one, {}
+    yield "listDeliveryEvents", 200, one, {"params": {"limit": 1}}
+    yield "listDeliveryEvents", 400, one, {"params": {"cursor": "x"}}
+    yield "listDeliveryEvents", 404, none, {}
+    yield "listAnomalies", 200, {}, {"params": {"serial": robot}}
+    yield "listAnomalies", 200, {}, {"params": {"kind": "NO_DELIVERY"}}
+    yield "listAnomalies", 400, {}, {"params": {"kind": "ODD"}}
+
+    assign, arrive = {"serial": robot}, {"at": "pickup"}
+    cancel = {"reason": "late"}
+
+    for name, body in (("assign", assign), ("depart", {}),
+                       ("arrive", arrive)):
+        yield name + "Delivery", 200, one, {"headers": key,
+                                            "data": json.dumps(body)}
+    yield "getRobot", 200, {"serial": robot}, {}
+    yield "listRobots", 200, {}, {"params": {"limit": 500}}
+
+    system.sql("select coco.delivery_apply(%s, 'AtPickup',"
+               " 'LoadedWaitingForPilot', now(), null, null)", deliveries[0])
+    for name, body, status in (
+            ("depart", {}, 200), ("assign", assign, 409),
+            ("arrive", arrive, 409), ("arrive", {"at": "dropoff"}, 200)):
+        yield name + "Delivery", status, one, {"json": body}
+    yield "completeDelivery", 200, one, {"headers": key, "data": "{}"}
+    for name, body in (("depart", {}), ("complete", {}), ("cancel", cancel)):
+        yield name + "Delivery", 409, one, {"json": body}
+    yield "cancelDelivery", 200, other, {"headers": key,
+                                         "data": json.dumps(cancel)}
+    yield "getDelivery", 200, other, {}
+    yield "listDeliveryEvents", 200, other, {}
+
+    for name, body, which in (
+            ("assign", assign, one), ("depart", {}, one),
+            ("arrive", arrive, one), ("complete", {}, one),
+            ("cancel", cancel, other)):
+        name, data = name + "Delivery", json.dumps(body) + " "
+        yield name, 404, none, {"json": body}
+        yield name, 400, one, {"json": {"colour": "red"}}
+        yield name, 413, one, {"headers": JSON, "data": LARGE}
+        yield name, 415, one, {"data": data}
+        yield name, 422, which, {"headers": key, "data": data}
+
+
+def calls(system, robot, letter, deliveries):
     """(operation, status, path's parameters, requests' arguments)"""
     here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
     bad = {"serial": "a b"}
     key = {**JSON, "Idempotency-Key": robot}
-    none = {"id": "00000000-0000-8000-8000-000000000000"}
+    none = {"id": NONE}
 
     for name in ("getState", "getRobot", "getLaborRobot"):
         yield name, 200, here, {}
@@ -96,13 +186,15 @@ def calls(robot, letter, secret):
 
     status = {"eventName": "status", "unit": "streamer", "status": "online",
               "uuid": "u", "vin": robot, "time": now_ms() * 1000}
-    known = {"X-DriveU-Token": secret}
+    known = {"X-DriveU-Token": system.driveu_secret}
     yield "postDriveUWebhook", 202, {}, {"headers": known, "json": status}
     yield "postDriveUWebhook", 400, {}, {"headers": known, "json": {}}
     yield "postDriveUWebhook", 401, {}, {"json": status}
     yield "postDriveUWebhook", 413, {}, {"headers": {**known, **JSON},
                                          "data": LARGE[:65537]}
     yield "postDriveUWebhook", 415, {}, {"headers": known, "data": b"{}"}
+
+    yield from delivery_calls(system, robot, deliveries)
 
     yield "getHealth", 200, {}, {}
     yield "getMetrics", 200, {}, {}
@@ -138,7 +230,8 @@ def read_body(reply):
         else reply.text
 
 
-def test_every_operation_answers_as_documented(system, robot, dead_letter):
+def test_every_operation_answers_as_documented(system, robot, dead_letter,
+                                               deliveries):
     seen = {name: set() for name in OPERATIONS}
 
     def ask(session, name, status, path_parameters, arguments):
@@ -152,7 +245,7 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter):
                                                     reply.text))
         seen[name].add(str(status))
 
-    for one in calls(robot, dead_letter, system.driveu_secret):
+    for one in calls(system, robot, dead_letter, deliveries):
         ask(system.http, *one)
 
     await_for("the status shows",
