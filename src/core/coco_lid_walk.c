@@ -19,6 +19,7 @@ typedef struct {
 
 static int mark_compare(const void *a, const void *b);
 static int mark_rank(coco_lid_event_e event);
+static int64_t walk_span_ms(const coco_lid_rules_t *rules);
 static size_t walk_first(const coco_lid_t *lid, int64_t from,
     const coco_lid_rules_t *rules);
 static void walk_expire(lid_walk_t *walk, int64_t at);
@@ -35,9 +36,9 @@ static void cycle_finish(coco_lid_cycle_t *cycle);
 int64_t
 coco_lid_span_ms(const coco_lid_rules_t *rules)
 {
-    /* what began cycle_ms before `from` may still belong to what began as
-     * long before that; and closes are joined over the window */
-    return 2 * rules->cycle_ms + 3 * rules->window_ms;
+    /* what began cycle_ms before `from` may belong to what began as long
+     * before that; whatever is walked needs the requests before it */
+    return walk_span_ms(rules) + rules->cycle_ms;
 }
 
 
@@ -146,6 +147,14 @@ coco_lid_mark_find(const coco_lid_t *lid, int64_t at, coco_lid_event_e event,
 }
 
 
+/* How far before `from` the walk may begin. */
+static int64_t
+walk_span_ms(const coco_lid_rules_t *rules)
+{
+    return 2 * rules->cycle_ms + 3 * rules->window_ms;
+}
+
+
 /*
  * The walk begins, with no cycle standing, at the newest cycle that began too
  * early to be changed by what is new. Without one, all cycles that began
@@ -160,7 +169,9 @@ walk_first(const coco_lid_t *lid, int64_t from, const coco_lid_rules_t *rules)
     for (i = 0; i < lid->cycle_count; i++) {
         cycle = &lid->cycles[i];
 
-        if (coco_lid_cycle_at(cycle) >= from - rules->cycle_ms) {
+        if (coco_lid_cycle_at(cycle) >= from - rules->cycle_ms
+            || coco_lid_cycle_at(cycle) < from - walk_span_ms(rules))
+        {
             continue;
         }
 

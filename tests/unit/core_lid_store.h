@@ -12,7 +12,7 @@
 
 #include "coco_lid.h"
 
-#define STORE_MAX  1024
+#define STORE_MAX  256
 
 typedef struct {
     coco_id_t           cycle;

@@ -493,6 +493,83 @@ every_state_and_expiry(void **state)
 }
 
 
+/* What an event does and where it leads belong together, also where only the
+ * drawing shows it. */
+static void
+the_table_is_coherent(void **state)
+{
+    size_t                        from, event;
+    coco_lid_state_e              rest;
+    const coco_lid_transition_t  *way;
+
+    for (from = 0; from < COCO_LID_STATES; from++) {
+        rest = from == COCO_LID_REQUEST ? COCO_LID_IDLE : from;
+
+        for (event = 0; event < COCO_LID_EVENTS; event++) {
+            way = &coco_lid_transitions[from][event];
+
+            assert_int_equal(way->action == COCO_LID_DO_REMEMBER,
+                             event == COCO_LID_OPEN_REQUEST);
+            assert_int_equal(way->action == COCO_LID_DO_FORGET,
+                             event == COCO_LID_OPEN_FAILED
+                             || event == COCO_LID_REQUEST_TIMEOUT);
+            assert_int_equal(way->action == COCO_LID_DO_EXPIRE,
+                             event == COCO_LID_EXPIRY
+                             && from == COCO_LID_INIT);
+
+            if (event == COCO_LID_PIN_ASKED) {
+                assert_int_equal(way->action, COCO_LID_DO_NOTHING);
+            }
+
+            switch (way->action) {
+
+            case COCO_LID_DO_NOTHING:
+                assert_int_equal(way->next, event == COCO_LID_EXPIRY
+                                 && from == COCO_LID_COMPLETE
+                                 ? COCO_LID_IDLE : from);
+                break;
+
+            case COCO_LID_DO_REMEMBER:
+                assert_int_equal(way->next, from == COCO_LID_IDLE
+                                            ? COCO_LID_REQUEST : from);
+                break;
+
+            case COCO_LID_DO_FORGET:
+                assert_int_equal(way->next, rest);
+                break;
+
+            case COCO_LID_DO_BEGIN:
+                assert_int_not_equal(from, COCO_LID_INIT);
+                assert_int_equal(way->next, COCO_LID_INIT);
+                break;
+
+            case COCO_LID_DO_JOIN:
+                assert_true(from == COCO_LID_INIT
+                            || from == COCO_LID_COMPLETE);
+                assert_int_equal(way->next, from);
+                break;
+
+            case COCO_LID_DO_END:
+                assert_int_equal(from, COCO_LID_INIT);
+                assert_int_equal(way->next, COCO_LID_COMPLETE);
+                break;
+
+            case COCO_LID_DO_WAIT:
+                assert_int_equal(rest, COCO_LID_IDLE);
+                assert_int_equal(way->next, COCO_LID_COMPLETE);
+                break;
+
+            case COCO_LID_DO_EXPIRE:
+                assert_int_equal(way->next, COCO_LID_IDLE);
+                break;
+            }
+
+            assert_true(strlen(coco_lid_action_text(way->action)) > 0);
+        }
+    }
+}
+
+
 /* --- every order of arrival --- */
 
 
@@ -1180,6 +1257,7 @@ main(void)
         TEST(close_after_a_lost_request_is_anonymous),
         TEST(every_state_and_event),
         TEST(every_state_and_expiry),
+        TEST(the_table_is_coherent),
         TEST(request_open_close_in_every_order),
         TEST(two_cycles_in_every_order),
         TEST(request_times_out),
