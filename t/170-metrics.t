@@ -107,6 +107,8 @@ sub short {
     my ($sample) = @_;
     return $1 if $sample =~
         /^coco_webhooks_total\{provider="driveu",outcome="(\w+)"\}$/;
+    return "lid_$1" if $sample =~
+        /^coco_lid_requests_total\{outcome="(\w+)"\}$/;
     return $sample =~ s/^coco_(?:webhooks_|inbox_)//r =~ s/_total$//r;
 }
 
@@ -311,7 +313,7 @@ open my $file, '<', "$ENV{TEST_NGINX_COCO_ROOT}/docs/directives.md"
 my ($docs) = do { local $/; <$file> } =~ /^### coco_metrics\n(.*?)^### /ms;
 my @rows = $docs =~ /^\| `(coco_\w+)/mg;
 my @outcomes = map { /`(\w+)` \(|`(\w+)`,/g }
-    $docs =~ /^\| `coco_webhooks_total\{.*/mg;
+    $docs =~ /^\| `coco_\w+_total\{.*/mg;
 is_deeply([sort @rows], [sort $text =~ /^# TYPE (\w+)/mg],
     'the docs have each family');
 is_deeply([sort grep { defined } @outcomes],
@@ -328,7 +330,7 @@ GET /metrics
 --- response_headers
 Content-Type: text/plain; version=0.0.4; charset=utf-8
 --- response_body_like eval
-qr/\A[#] HELP .*\n[#] TYPE .*\ncoco_webhooks_total\{provider="driveu",outcome="accepted"\} 0\n.*\ncoco_inbox_waiting 0\n\z/s
+qr/\A[#] HELP .*\n[#] TYPE .*\ncoco_webhooks_total\{provider="driveu",outcome="accepted"\} 0\n.*\ncoco_inbox_waiting 0\n.*\ncoco_lid_requests_waiting 0\n\z/s
 
 
 
