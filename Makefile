@@ -37,7 +37,7 @@ NGINX_SRC  ?= /usr/share/nginx/src
 
 PROGRAMS   := $(addprefix $(BIN)/,coco-worker coco-sim coco-kafka)
 
-all: $(MODULE) $(PROGRAMS)          ## builds everything
+all: $(MODULE) $(PROGRAMS) $(BUILD)/machines  ## builds everything
 
 help:                               ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 16
@@ -73,6 +73,10 @@ $(BIN)/coco-kafka: $(call objects,sim/kafka/main.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lrdkafka
+
+$(BUILD)/machines: $(BUILD)/obj/docs/machines.o $(CORE_LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -lm
 
 $(BUILD)/tests/%: tests/unit/%.c $(WORKER_LIB) $(CORE_LIB)
 	@mkdir -p $(@D)
@@ -137,6 +141,10 @@ test-unit: $(TESTS)                 ## unit tests of core and worker
 test-nginx: $(MODULE)               ## the suites in t/ alone
 	scripts/test nginx
 
+docs: $(BUILD)/machines             ## draws the state machines anew
+	$(BUILD)/machines < docs/machines.md > $(BUILD)/machines.md
+	@mv $(BUILD)/machines.md docs/machines.md
+
 lint:                               ## format, static analysis, boundaries
 	scripts/lint
 
@@ -168,6 +176,6 @@ clean:                              ## removes what was built
 
 FORCE:
 .PHONY: all help module worker sim kafka tests test test-unit test-nginx \
-        test-valgrind lint \
+        test-valgrind docs lint \
         fuzzers fuzz asan bench clean FORCE
 .DELETE_ON_ERROR:

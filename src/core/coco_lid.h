@@ -199,9 +199,9 @@ int64_t coco_lid_span_ms(const coco_lid_rules_t *rules);
  * must not be lost when something newer comes first). Cycles that began more
  * than cycle_ms before it are left as they are. `now` in ms. The same marks
  * give the same records (but for ids and for what was published) in whatever
- * order and however often they came; of requests, which are stored before a
- * robot can answer them, those that come no later than that. COCO_AGAIN:
- * cycle_max is too small.
+ * order and however often they came. (A late request reaches back cycle_ms;
+ * in the worker none is late, a robot answers only what is stored.)
+ * COCO_AGAIN: cycle_max is too small.
  */
 int coco_lid_reconcile(coco_lid_t *lid, int64_t from, int64_t now,
     const coco_lid_rules_t *rules);
