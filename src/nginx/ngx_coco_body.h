@@ -28,10 +28,10 @@ struct ngx_coco_body_member_s {
 };
 
 /*
- * Checks the body and makes {"column": value, …} of it, JSON in `pool`, of the
- * members that are there. An empty body is an empty object where nothing is
- * required. NGX_DECLINED: `errors` (of coco_error_t) has got each member that
- * is at fault. NGX_ERROR: memory ran out.
+ * Checks the body and makes {"column": value, …} of it, JSON in `pool`, of
+ * the members that are there. An empty body is an empty object.
+ * NGX_DECLINED: `errors` (of coco_error_t) has got each member that is at
+ * fault. NGX_ERROR: memory ran out.
  */
 ngx_int_t ngx_coco_body_read(ngx_pool_t *pool, const ngx_str_t *body,
     const ngx_coco_body_member_t *members, ngx_str_t *ret,
