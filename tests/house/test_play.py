@@ -1,4 +1,4 @@
-"""scripts/play-lids: it plays to the end, and says where it could not."""
+"""./coco play: it plays to the end, and says where it could not."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import pytest
 
 from stack import ROOT, Stack
 
-PLAY = os.path.join(ROOT, "scripts", "play-lids")
+PLAY = [os.path.join(ROOT, "coco"), "play"]
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def stack():
 
 def play(stack, *words, patience=15):
     return subprocess.run(
-        [PLAY, *words], env=dict(stack.environment,
+        [*PLAY, *words], env=dict(stack.environment,
                                  COCO_PLAY_PATIENCE=str(patience)),
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 

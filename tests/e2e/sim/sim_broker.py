@@ -12,7 +12,8 @@ import paho.mqtt.client as mqtt
 
 from stack import ROOT, wait_for
 
-SIM = os.path.join(ROOT, "bin", "coco-sim")
+SIM = os.path.join(os.environ.get("COCO_BIN", os.path.join(ROOT, "bin")),
+                   "coco-sim")
 
 
 class Broker:

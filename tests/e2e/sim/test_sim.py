@@ -2,6 +2,8 @@
 
 import collections
 import json
+import os
+import re
 import signal
 import subprocess
 import time
@@ -9,7 +11,7 @@ import time
 import pytest
 
 from sim_broker import SIM, Broker, command
-from stack import PortBlock, wait_for
+from stack import ROOT, PortBlock, wait_for
 
 START = 1700000000000
 
@@ -168,6 +170,17 @@ def test_bad_script_line_is_named(broker):
     assert done.returncode == 1
     assert "line 2" in done.stderr
     assert counts["acknowledged"] == 1
+
+
+def test_every_option_is_documented():
+    said = subprocess.run([SIM, "--help"], capture_output=True, text=True,
+                          check=True, timeout=10).stdout
+    options = set(re.findall(r"^  (--[a-z-]+)", said, re.M)) - {"--help"}
+    with open(os.path.join(ROOT, "docs/simulator.md")) as file:
+        table = re.findall(r"^\| (`--.*?) \|", file.read(), re.M)
+    documented = set(re.findall(r"`(--[a-z-]+)", " ".join(table)))
+    assert len(options) > 15
+    assert documented == options
 
 
 @pytest.mark.parametrize("words, named", [
