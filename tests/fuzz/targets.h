@@ -14,6 +14,7 @@
 #include "coco_envelope.h"
 #include "coco_heartbeat.h"
 #include "coco_json_read.h"
+#include "coco_lid.h"
 #include "coco_queue_body.h"
 #include "coco_robot_event.h"
 
@@ -491,6 +492,33 @@ fuzz_envelope(coco_str_t text)
     FUZZ_ENCODE(coco_envelope_open(out, &a.id, a.name, a.serial, a.ts);
                 coco_json_json(out, a.data);
                 coco_json_object_close(out));
+}
+
+
+static inline void
+fuzz_lid(coco_str_t text)
+{
+    coco_error_t       err;
+    coco_lid_data_t    a;
+    coco_json_value_t  value;
+
+    if (coco_json_read(&value, text, &err) != COCO_OK
+        || value.type != COCO_JSON_OBJECT)
+    {
+        return;
+    }
+
+    if (coco_lid_data_decode(&a, value.text, &err) != COCO_OK) {
+        fuzz_error_sound(&err);
+        FUZZ_CHECK(strncmp(err.field, "data.", 5) == 0);
+        return;
+    }
+
+    FUZZ_CHECK(a.source < COCO_SOURCES);
+    FUZZ_CHECK(a.trigger > COCO_TRIGGER_NONE && a.trigger < COCO_TRIGGERS);
+    FUZZ_CHECK(a.reference.data == NULL || a.reference.len > 0);
+
+    FUZZ_ENCODE(coco_lid_data_encode(out, &a));
 }
 
 #endif /* COCO_FUZZ_TARGETS_H */

@@ -49,6 +49,13 @@ envelope_holds(void **state)
 }
 
 
+static void
+lid_holds(void **state)
+{
+    fuzz_lid(((const test_file_t *) *state)->text);
+}
+
+
 int
 main(void)
 {
@@ -80,6 +87,8 @@ main(void)
     failed += test_files_run("tests/fuzz/corpus/envelope", envelope_holds);
     failed += test_files_run("tests/data/envelope/accept", envelope_holds);
     failed += test_files_run("tests/data/envelope/refuse", envelope_holds);
+
+    failed += test_files_run("tests/fuzz/corpus/lid", lid_holds);
 
     return failed;
 }
