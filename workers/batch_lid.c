@@ -515,10 +515,9 @@ coco_lid_expire(coco_writer_t *w)
             r++;
         }
 
-        if (!c->known || c->ended || !coco_str_equal(c->serial, r->serial)
-            || coco_lid_answered(r, &c->id))
-        {
-            c->known = false;
+        c->expires = c->pending && coco_str_equal(c->serial, r->serial)
+                     && !coco_lid_answered(r, &c->id);
+        if (!c->expires) {
             continue;
         }
 

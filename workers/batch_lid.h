@@ -34,9 +34,8 @@ typedef struct {
     coco_str_t         serial;
     coco_str_t         source, reference;
     int64_t            expires_at;
-    bool               known;      /* there is a row of it */
-    bool               ended;      /* it has an outcome; here too: it gets one
-                                      in this part */
+    bool               pending;    /* it has no outcome */
+    bool               expires;    /* that is its outcome */
     const coco_item_t *item;       /* the task */
 } coco_lid_command_t;
 
@@ -102,8 +101,7 @@ struct coco_lid_work_s {
 
 typedef struct coco_lid_work_s  coco_lid_work_t;
 
-/* batch_lid_read.c: the round that locks, inserts the events and reads; none
- * of it is left out of the arena. */
+/* batch_lid_read.c: the round that locks, inserts the events and reads. */
 coco_turn_e coco_lid_round(coco_writer_t *w);
 
 /* batch_lid_pin.c: the robot asks to have its lid opened. COCO_ERROR: no

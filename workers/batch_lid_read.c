@@ -527,9 +527,8 @@ coco_lid_take_commands(coco_writer_t *w, const PGresult *res)
 
     for (int row = 0; row < PQntuples(res); row++) {
         c = &work->expiries[coco_pg_get_int64(res, row, 0) - 1];
-        c->known = true;
+        c->pending = coco_pg_get_bool(res, row, 5) == 1;
         c->expires_at = coco_pg_get_time(res, row, 4);
-        c->ended = coco_pg_get_bool(res, row, 5) == 1;
 
         if (coco_arena_copy(&w->arena, &c->serial, coco_pg_get(res, row, 1))
             != COCO_OK

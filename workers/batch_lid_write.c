@@ -9,7 +9,6 @@
 
 #define COCO_LID_EVENT_SIZE  640    /* of an envelope, without the reference */
 
-static int coco_lid_write_records(coco_writer_t *w);
 static void coco_lid_write_history(coco_writer_t *w);
 static void coco_lid_write_places(coco_writer_t *w);
 static void coco_lid_write_cycles(coco_writer_t *w);
@@ -36,28 +35,19 @@ static int coco_lid_outbox_row(coco_writer_t *w, coco_str_t serial,
 int
 coco_lid_write(coco_writer_t *w)
 {
-    if (w->lid != NULL && coco_lid_write_records(w) != COCO_OK) {
-        return COCO_ERROR;
+    if (w->lid != NULL) {
+        coco_lid_write_places(w);
+        coco_lid_write_history(w);
+        coco_lid_write_cycles(w);
+        coco_lid_write_commands(w);
+        coco_lid_write_acks(w);
+        w->lid->ends = coco_lid_write_ends(w);
+        coco_lid_write_anomalies(w);
     }
 
     coco_lid_write_done(w);
 
     return w->lid != NULL ? coco_lid_write_tasks(w) : COCO_OK;
-}
-
-
-static int
-coco_lid_write_records(coco_writer_t *w)
-{
-    coco_lid_write_places(w);
-    coco_lid_write_history(w);
-    coco_lid_write_cycles(w);
-    coco_lid_write_commands(w);
-    coco_lid_write_acks(w);
-    w->lid->ends = coco_lid_write_ends(w);
-    coco_lid_write_anomalies(w);
-
-    return COCO_OK;
 }
 
 
@@ -269,7 +259,7 @@ coco_lid_write_ends(coco_writer_t *w)
     for (size_t i = 0; i < work->expiry_count; i++) {
         c = &work->expiries[i];
 
-        if (c->known) {
+        if (c->expires) {
             coco_lid_write_end(w, &c->id, c->serial, coco_string("EXPIRED"),
                                (coco_str_t) { NULL, 0 }, NULL);
             rows++;

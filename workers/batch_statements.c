@@ -235,7 +235,7 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
 /* n is the place of the task. */
 [COCO_S_LID_COMMANDS] = {
     "select u.n, c.serial, c.source, c.reference_id, c.expires_at,"
-    " c.outcome is not null"
+    " c.outcome is null"
     " from unnest($1::uuid[]) with ordinality u (id, n)"
     " join coco.robot_command c on c.id = u.id",
     "u", "state" },
