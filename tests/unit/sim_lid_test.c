@@ -173,7 +173,7 @@ static void
 expired_and_repeated_commands_are_ignored(void **state)
 {
     int     i;
-    char    id[16];
+    char    id[24];
     test_t  t;
 
     begin(&t, "pin", 1);
