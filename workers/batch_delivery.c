@@ -176,15 +176,19 @@ coco_deed_compare(const void *a, const void *b)
 
 
 /* The bus may bring an event again when its delivery has gone on, and another
- * has taken its place. */
+ * has taken its place; also one that was made and applied here. */
 static int
 coco_deliveries_once(coco_writer_t *w)
 {
-    if (w->bus_closes.count == 0) {
+    if (w->close_count + w->bus_closes.count == 0) {
         return -1;
     }
 
     coco_pg_rows(w->pg, COCO_S_DELIVERY_ONCE);
+
+    for (size_t i = 0; i < w->close_count; i++) {
+        coco_pg_uuid(w->pg, &w->closes[i].id);
+    }
 
     for (size_t i = 0; i < w->bus_closes.count; i++) {
         coco_pg_uuid(w->pg, &w->bus_closes.v[i]->id);
@@ -241,11 +245,12 @@ coco_deliveries_robots(coco_writer_t *w)
 }
 
 
-/* The result has the ids that are new, by id as the items are. */
+/* The result has the ids that are new, by id as the items are; those of closes
+ * that are made here are among them. */
 static void
 coco_deliveries_repeats(coco_writer_t *w, const PGresult *res)
 {
-    int                   row = 0;
+    int                   rc, row = 0;
     coco_id_t             id;
     coco_deed_t          *deed;
     coco_item_t          *item;
@@ -254,13 +259,17 @@ coco_deliveries_repeats(coco_writer_t *w, const PGresult *res)
     for (size_t i = 0; i < w->bus_closes.count; i++) {
         item = w->bus_closes.v[i];
 
-        if (row < PQntuples(res)) {
+        for (rc = 1; row < PQntuples(res); row++) {
             coco_pg_get_uuid(&id, res, row, 0);
+            rc = memcmp(&id, &item->id, sizeof(id));
 
-            if (memcmp(&id, &item->id, sizeof(id)) == 0) {
-                row++;
-                continue;
+            if (rc >= 0) {
+                break;
             }
+        }
+
+        if (rc == 0) {
+            continue;
         }
 
         for (deed = work->deeds; deed->close != &item->close; deed++) {
