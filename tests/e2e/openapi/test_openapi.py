@@ -2,10 +2,14 @@
 every answer validated, and every status but 503 (which needs a backend that
 is away: see t/) seen; and against the route tables of the sources."""
 
+import contextlib
 import copy
 import json
+import queue
+import threading
 
 import jsonschema
+import psycopg2
 import pytest
 from requests.adapters import HTTPAdapter
 
@@ -68,6 +72,71 @@ def deliveries(system, robot):
                " 'NO_DELIVERY', %s, now(), 'none', array[%s]::uuid[],"
                " gen_random_uuid())", robot, ids[0])
     return ids
+
+
+@pytest.fixture(scope="module")
+def outcomes(system, robot):
+    """Of the commands to come to a robot that stands still, in order; a cycle
+    of its lid."""
+    robot = robot + "-lid"
+    wanted, stop = queue.SimpleQueue(), threading.Event()
+    system.sql("insert into coco.lid_cycle (id, serial, state, source,"
+               " reference_id, trigger, opened_at, closed_at) values"
+               " (gen_random_uuid(), %s, 'LID_CYCLE_COMPLETE', 'QR', 'a',"
+               " 'OTHER', now() - interval '1 minute', now())", robot)
+
+    def answer():
+        with contextlib.closing(psycopg2.connect(system.pg_url)) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            while not stop.wait(0.05):
+                cursor.execute("select id from coco.robot_command"
+                               " where serial = %s and outcome is null",
+                               (robot,))
+                for command in cursor.fetchall():
+                    cursor.execute(
+                        "update coco.robot_command set outcome = %s,"
+                        " reason = 'latch', cycle_id = gen_random_uuid()"
+                        " where id = %s", (wanted.get(timeout=10), *command))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield wanted
+    stop.set()
+    thread.join(20)
+
+
+def lid_calls(system, robot, outcomes):
+    here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
+    key = {**JSON, "Idempotency-Key": "lid-" + robot}
+    delivery = system.call("POST", "/deliveries", 201, json=DELIVERY)["id"]
+    system.call("POST", "/deliveries/%s/assign" % delivery,
+                json={"serial": robot})
+    by_qr, load = {"source": "QR"}, {"deliveryId": delivery}
+
+    for name, path, body in (("openLid", here, by_qr),
+                             ("openLidForLoad", {}, load)):
+        for outcome, status in (("OPENED", 200), ("FAILED", 409),
+                                ("EXPIRED", 504)):
+            outcomes.put(outcome)
+            yield name, status, path, {"json": body}
+        outcomes.put("OPENED")
+        text = json.dumps(body)
+        yield name, 200, path, {"headers": key, "data": text}
+        yield name, 200, path, {"headers": key, "data": text}
+        yield name, 422, path, {"headers": key, "data": text + " "}
+        yield name, 400, path, {"json": {"colour": "red"}}
+        yield name, 413, path, {"headers": JSON, "data": LARGE}
+        yield name, 415, path, {"data": text}
+
+    yield "openLidForLoad", 404, {}, {"json": {"deliveryId": NONE}}
+
+    for serial in (here, nobody):
+        yield "getLid", 200, serial, {}
+        yield "listLidEvents", 200, serial, {}
+    yield "listLidEvents", 200, here, {"params": {"limit": 1}}
+    yield "listLidEvents", 400, here, {"params": {"to": "x"}}
+    yield "getLid", 400, {"serial": "a b"}, {}
 
 
 def delivery_calls(system, robot, deliveries):
@@ -135,7 +204,7 @@ def delivery_calls(system, robot, deliveries):
         yield name, 422, which, {"headers": key, "data": data}
 
 
-def calls(system, robot, letter, deliveries):
+def calls(system, robot, letter, deliveries, outcomes):
     """(operation, status, path's parameters, requests' arguments)"""
     here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
     bad = {"serial": "a b"}
@@ -195,6 +264,7 @@ def calls(system, robot, letter, deliveries):
     yield "postDriveUWebhook", 415, {}, {"headers": known, "data": b"{}"}
 
     yield from delivery_calls(system, robot, deliveries)
+    yield from lid_calls(system, robot + "-lid", outcomes)
 
     yield "getHealth", 200, {}, {}
     yield "getMetrics", 200, {}, {}
@@ -231,7 +301,7 @@ def read_body(reply):
 
 
 def test_every_operation_answers_as_documented(system, robot, dead_letter,
-                                               deliveries):
+                                               deliveries, outcomes):
     seen = {name: set() for name in OPERATIONS}
 
     def ask(session, name, status, path_parameters, arguments):
@@ -245,7 +315,7 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter,
                                                     reply.text))
         seen[name].add(str(status))
 
-    for one in calls(system, robot, dead_letter, deliveries):
+    for one in calls(system, robot, dead_letter, deliveries, outcomes):
         ask(system.http, *one)
 
     await_for("the status shows",
