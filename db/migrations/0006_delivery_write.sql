@@ -8,6 +8,22 @@ create index delivery_status on coco.delivery
     (status, created_at desc, id desc);
 
 
+-- As before, of immutable parts alone: so the planner takes these into the
+-- statements, where a call for every value had cost more than the rows.
+create or replace function coco.to_ms(at timestamptz)
+returns bigint language sql immutable parallel safe as $$
+    select case when isfinite(at)
+                then (extract(epoch from timezone('UTC', at)) * 1000)::bigint
+           end
+$$;
+
+
+create or replace function coco.from_ms(ms bigint)
+returns timestamptz language sql immutable parallel safe as $$
+    select timezone('UTC', timestamp 'epoch' + ms * interval '1 millisecond')
+$$;
+
+
 -- Changes the business state of a robot, heard of or not, where p_changes
 -- (columns of robot_operation; null clears one) differs from what stands.
 create function coco.robot_operation_change(p_serial text, p_changes jsonb)
@@ -106,9 +122,11 @@ begin
         return;
     end if;
 
+    -- next_send_at stays: while the version before is on its way, it says for
+    -- how long this one must not overtake it
     insert into coco.robot_shadow as s (serial, pin) values (p_serial, wanted)
     on conflict (serial) do update
-       set pin = excluded.pin, version = s.version + 1, next_send_at = now()
+       set pin = excluded.pin, version = s.version + 1
      where s.pin is distinct from excluded.pin;
 
     if found then
