@@ -72,7 +72,7 @@ static void coco_commands_command(coco_commands_t *c, const PGresult *res,
     int row, int64_t begun);
 static void coco_commands_shadows_round(coco_commands_t *c);
 static void coco_commands_shadow(coco_commands_t *c, const PGresult *res,
-    int row);
+    int row, int64_t begun);
 static int64_t coco_commands_next(coco_commands_t *c, int slot, bool full);
 static void coco_commands_done(void *data, unsigned tag,
     coco_publisher_end_e end, const char *text);
@@ -451,6 +451,7 @@ static void
 coco_commands_shadows_round(coco_commands_t *c)
 {
     int        mark, rows, claim, next;
+    int64_t    begun;
     unsigned   room;
     PGresult  *res;
 
@@ -460,6 +461,7 @@ coco_commands_shadows_round(coco_commands_t *c)
         return;
     }
 
+    begun = coco_clock_monotonic_us();
     coco_pg_rows(c->pg, COCO_C_SHADOW_MARK);
 
     for (size_t i = 0; i < COCO_PUBLISHER_WINDOW; i++) {
@@ -495,15 +497,18 @@ coco_commands_shadows_round(coco_commands_t *c)
     rows = PQntuples(res);
 
     for (int row = 0; row < rows; row++) {
-        coco_commands_shadow(c, res, row);
+        coco_commands_shadow(c, res, row, begun);
     }
 
     c->shadows_at = coco_commands_next(c, next, rows == (int) room);
 }
 
 
+/* begun: when it was claimed, or before. Once the claim is over, another
+ * worker may have sent a newer version, which this one must not undo. */
 static void
-coco_commands_shadow(coco_commands_t *c, const PGresult *res, int row)
+coco_commands_shadow(coco_commands_t *c, const PGresult *res, int row,
+    int64_t begun)
 {
     char                     topic[2048], text[256];
     unsigned                 tag;
@@ -538,9 +543,11 @@ coco_commands_shadow(coco_commands_t *c, const PGresult *res, int row)
     snprintf(shadow->version, sizeof(shadow->version), "%.*s",
              (int) version.len, version.data);
 
-    if (coco_publisher_send(c->publisher, topic,
-                            (coco_str_t) { text, out.len }, 0, tag)
-        == COCO_OK)
+    if (coco_clock_monotonic_us() - begun
+        < (int64_t) c->config->commands_retry * 1000
+        && coco_publisher_send(c->publisher, topic,
+                               (coco_str_t) { text, out.len }, 0, tag)
+           == COCO_OK)
     {
         shadow->state = COCO_SHADOW_SENT;
         coco_metrics_add(COCO_M_SHADOWS_SENT, COCO_LANE_EVENTS, 1);

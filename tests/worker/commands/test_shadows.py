@@ -1,6 +1,8 @@
 """Shadows: the newest version, until the broker has it; and PINs that nobody
 else hears of."""
 
+import time
+
 import psycopg2
 from native import until
 
@@ -55,6 +57,27 @@ def test_until_the_broker_has_it(servers, drive, robots, between):
     identity, = servers.put()
     until(lambda: len(robots.times(identity)) >= 4)
     assert driver.metric("coco_shadows_sent_total") == sent
+
+
+def test_a_newer_one_does_not_overtake(servers, drive, robots, between):
+    """It waits for the answer to the one before, or for the end of that."""
+    drive(port=between.server.getsockname()[1],
+          commands_retry="700ms").connected()
+    between.mute = True
+    servers.shadow("r-1", "1111")
+    until(lambda: between.kept)
+    servers.shadow("r-1", "2222")
+    drive(commands_retry="700ms").connected()
+    until(lambda: "2222" in robots.pins(TOPIC))
+    assert robots.pins(TOPIC) == ["1111", "2222"]
+    assert robots.heard[1][0] - robots.heard[0][0] > 0.6
+
+    between.mute = False
+    until(lambda: servers.unsent() == 0)
+    servers.shadow("r-1", "3333")
+    begun = time.time()
+    until(lambda: "3333" in robots.pins(TOPIC))
+    assert robots.heard[-1][0] - begun < 0.6
 
 
 def test_a_version_is_marked_and_no_newer_one(servers, drive, robots,
