@@ -515,6 +515,21 @@ def test_a_real_event_takes_over_from_a_resync(servers, lane):
     assert len(cycles(servers)) == 1 and published(servers) == ALL
 
 
+def test_heartbeats_and_what_they_notice(servers, lane):
+    """From the telemetry of a robot to the record of its lid."""
+    ts = now() - 60000
+    for at, is_open in ((0, False), (1000, True), (2000, True), (9000, False),
+                        (9500, True), (10000, False), (11000, False)):
+        lane.push("r-1", json.dumps(
+            {"ts": ts + at, "battery": {"percent": 50}, "lid":
+             {"open": is_open}, "location": {"latitude": 1, "longitude": 1}}))
+        lane.done()
+        due(servers, lane)
+    assert [c[4:6] for c in cycles(servers)] == [(ts + 1000, ts + 10000)]
+    assert published(servers) == ALL
+    assert anomalies(servers) == ["RESYNC", "RESYNC"]
+
+
 # --- commands that expire ---------------------------------------------------
 
 def test_a_silent_robot(servers, lane):
@@ -596,6 +611,15 @@ def test_poison_among_two_robots(servers, drive):
             (ts + i * 20, ts + i * 20 + 10) for i in range(12)]
     assert servers.query("select count(*) from coco.dead_letter")[0][0] == 3
     assert anomalies(servers) == []
+
+    # replayed, they are events like others: an open before the one of its cycle
+    servers.query("update coco.dead_letter set replayed_at = now()")
+    lane.process.stdin.write("janitor\n")
+    until(lambda: servers.query("select count(*) from coco.dead_letter"
+                                " where replay_outcome = 'APPLIED'") == [(3,)])
+    assert [c[4] for c in cycles(servers, "r-1")] == [
+        ts + i * 20 - (7 if i in (2, 6, 10) else 0) for i in range(12)]
+    assert published(servers, "r-1") == ALL * 12
 
 
 class Story:
@@ -732,8 +756,40 @@ def test_the_order_of_arrival_does_not_matter(servers, drive, seed):
 
     assert found == expected
     print("seed %d: %d events in %d parts, %d cycles" % (
-        seed, len(story.events), len(parts), 
+        seed, len(story.events), len(parts),
         sum(len(cycles(servers, serial)) for serial in story.serials)))
+
+
+def test_killed_at_any_time(servers, drive):
+    """What was not told as done comes again: the same records, each event
+    published once."""
+    story = Story(7, robots=6)
+    story.prepare(servers)
+    events = sorted(story.events, key=lambda e: e[2])
+    lane = drive(lid_window=1000)
+    for serial, payload, _ in events:
+        lane.push(serial, payload, kind="e")
+    lane.done()
+    settle(servers, lane)
+    expected = story.records(servers)
+
+    clear(servers)
+    story.prepare(servers)
+    for stop in range(8):
+        lane = drive(lid_window=1000, batch=5, linger=1)
+        for serial, payload, _ in events:
+            lane.push(serial, payload, kind="e")
+        until(lambda: servers.query(
+            "select count(*) >= %s from coco.lid_cycle_event_history"
+            " where source is null", len(events) * stop // 8)[0][0])
+        lane.kill()
+    lane = drive(lid_window=1000)
+    for serial, payload, _ in events:
+        lane.push(serial, payload, kind="e")
+    lane.done()
+    settle(servers, lane)
+    assert story.records(servers) == expected
+    check_published(servers, story.serials)
 
 
 def test_two_writers_of_the_same_robots(servers, drive):
