@@ -52,6 +52,16 @@ def apart(stack, worker, block, services, **sections):
                   rabbitmq={"port": stack.amqp_port}, **sections)
 
 
+def depths(stack):
+    """How much waits in each service's queue."""
+    with pika.BlockingConnection(
+            pika.URLParameters(stack.amqp_url)) as connection:
+        channel = connection.channel()
+        return [channel.queue_declare(queue, passive=True).method.message_count
+                for queue in ("coco.operations", "coco.fleet",
+                              "coco.deliveries")]
+
+
 def standing(stack, serial):
     """(operation's state, fleet's state, fleet's battery)"""
     found = rows(stack, "select o.operation_state, f.operational_state,"
@@ -116,16 +126,7 @@ def test_services_that_several_processes_run(stack, worker, block):
                 " from coco.robot_state_history"
                 " where robot_serial like 'both-%%'") == [(180, 180)]
 
-    def depths():
-        with pika.BlockingConnection(
-                pika.URLParameters(stack.amqp_url)) as connection:
-            channel = connection.channel()
-            return [channel.queue_declare(
-                queue, passive=True).method.message_count
-                for queue in ("coco.operations", "coco.fleet",
-                              "coco.deliveries")]
-
-    wait_for(lambda: depths() == [0, 0, 0], 20, "empty queues")
+    wait_for(lambda: set(depths(stack)) == {0}, 20, "empty queues")
 
 
 def lid(port, serial, ago):
@@ -153,20 +154,9 @@ def await_delivery(stack, delivery, status):
              status)
 
 
-@pytest.mark.parametrize("services", [
-    ("state", "operations,fleet,deliveries"),
-    ("state", "deliveries", "operations,fleet"),
-    ("state,deliveries", "operations,fleet"),
-    ("state,operations,fleet", "deliveries")])
-def test_a_delivery_over_processes(stack, worker, block, services):
-    """Loaded by a close, there by heartbeats, completed by a close; whichever
-    process makes these and whichever applies them."""
-    for number, some in enumerate(services):
-        one = apart(stack, worker, block + number, some).start()
-        if "state" in some:
-            one.await_connected()
-    serial = "trip-" + services[0] + "-" + services[1]
-    serial = serial.replace(",", "-")
+def trip(stack, serial):
+    """A delivery: loaded by a close, at both ends by heartbeats, completed by
+    a close."""
     delivery = delivery_put(stack, serial, "EnrouteToPickup")
 
     def stands_at(latitude, longitude):
@@ -190,11 +180,30 @@ def test_a_delivery_over_processes(stack, worker, block, services):
                 " where delivery_id = %s order by number", delivery) == [
         ("AtPickup",), ("LoadedWaitingForPilot",), ("AtDropoff",),
         ("Completed",)]
-    assert rows(stack, "select kind from coco.anomaly"
-                " where serial = %s", serial) == []
+
+
+@pytest.mark.parametrize("services", [
+    ("state", "operations,fleet,deliveries"),
+    ("state", "deliveries", "operations,fleet"),
+    ("state,deliveries", "operations,fleet"),
+    ("state,operations,fleet", "deliveries")])
+def test_a_delivery_over_processes(stack, worker, block, services):
+    """Whichever process makes the events and whichever applies them; and what
+    comes by the queue to the one that has applied it changes nothing."""
+    running = [apart(stack, worker, block + number, some).start()
+               for number, some in enumerate(services)]
+    running[0].await_connected()
+    serial = "trip-" + "-".join(services).replace(",", "-")
+    trip(stack, serial)
+
     wait_for(lambda: rows(
         stack, "select name from coco.outbox where serial = %s"
         " and relayed_at is null", serial) == [], 20, "a relayed outbox")
+    wait_for(lambda: set(depths(stack)) == {0}, 20, "empty queues")
+    for one in running:
+        assert one.stop() == 0                 # with all that was taken
+    assert rows(stack, "select kind from coco.anomaly"
+                " where serial = %s", serial) == []
 
 
 def test_letters_go_where_their_service_is(stack, worker, block):
@@ -309,6 +318,15 @@ def test_what_the_janitor_keeps(stack, worker, bus, kept):
     assert [name for name, in rows(
         stack, "select name from coco.outbox")] == kept
     rows(stack, "delete from coco.webhook_inbox")
+
+
+@pytest.mark.parametrize("seed", (1, 2))
+def test_a_scrambled_delivery(stack, worker, seed):
+    worker(stack.port, bus={"scramble": "on",
+                            "scramble_seed": seed}).start().await_connected()
+    trip(stack, "mixed-trip-%d" % seed)
+    assert rows(stack, "select kind from coco.anomaly"
+                " where serial = 'mixed-trip-%s'", seed) == []
 
 
 @pytest.mark.parametrize("seed", (1, 2, 3))
