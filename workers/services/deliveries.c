@@ -44,8 +44,8 @@ coco_anomaly_name(coco_anomaly_e kind)
 
 /*
  * A closing comes twice, as Robots.LidClose and as LidCycle.Complete, in
- * either order: the second acts for PIN alone, the first for the rest. What
- * may not load is no anomaly when it finds nothing.
+ * either order: one of the two acts, for PIN the second. An operator who finds
+ * no delivery is no anomaly.
  */
 void
 coco_service_deliveries_close(coco_delivery_record_t *records, size_t count,
@@ -57,13 +57,11 @@ coco_service_deliveries_close(coco_delivery_record_t *records, size_t count,
 
     memset(ret, 0, sizeof(*ret));
 
-    if (close->complete && source != COCO_SOURCE_PIN) {
+    if (close->complete != (source == COCO_SOURCE_PIN)) {
         return;
     }
 
-    loads = close->complete || (source != COCO_SOURCE_PIN
-                                && source != COCO_SOURCE_OPERATOR);
-
+    loads = source != COCO_SOURCE_OPERATOR;
     record = close->data.reference.data != NULL
              ? coco_service_deliveries_referenced(records, count, close, ret)
              : coco_service_deliveries_fallback(records, count, close, now,
