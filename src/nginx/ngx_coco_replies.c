@@ -80,7 +80,7 @@ struct ngx_coco_replies_s {
     ngx_uint_t                    strays;   /* hints that nobody waited for */
     ngx_rbtree_t                  tree;     /* of commands */
     ngx_rbtree_node_t             sentinel;
-    ngx_queue_t                   idle;     /* the longest not looked at first */
+    ngx_queue_t                   idle;     /* the oldest look first */
     ngx_queue_t                   urgent;
     ngx_queue_t                   free;
     ngx_event_t                   timer;    /* for the head of idle */
