@@ -32,16 +32,26 @@ static int coco_lid_outbox_row(coco_writer_t *w, coco_str_t serial,
     coco_str_t name, const coco_lid_cycle_t *c, bool open);
 
 
-int
+void
 coco_lid_write(coco_writer_t *w)
 {
+    if (w->lid == NULL) {
+        return;
+    }
+
+    coco_lid_write_places(w);
+    coco_lid_write_history(w);
+    coco_lid_write_cycles(w);
+    coco_lid_write_commands(w);
+    coco_lid_write_acks(w);
+    w->lid->ends = coco_lid_write_ends(w);
+}
+
+
+int
+coco_lid_tasks(coco_writer_t *w)
+{
     if (w->lid != NULL) {
-        coco_lid_write_places(w);
-        coco_lid_write_history(w);
-        coco_lid_write_cycles(w);
-        coco_lid_write_commands(w);
-        coco_lid_write_acks(w);
-        w->lid->ends = coco_lid_write_ends(w);
         coco_lid_write_anomalies(w);
     }
 

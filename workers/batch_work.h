@@ -332,13 +332,14 @@ int coco_task_decode_item(coco_writer_t *w, coco_item_t *item, int64_t now,
  * batch_lid.c: robot events, and the tasks LID, SEEN and EXPIRY, under the
  * locks of lid_robot: the history, the cycles, their events, the answers to
  * commands, the commands that PIN entries cause. The round inserts the events
- * and reads; the rest is queued by coco_lid_write() in the order of the tables,
- * which also deletes the tasks of the part, whoever applies them. Fills
+ * and reads; the rest is queued later, in the order of the tables. Fills
  * w->closes when the deliveries service is here (direct).
  */
 coco_turn_e coco_lid_turn(coco_writer_t *w);
-/* batch_lid_write.c */
-int coco_lid_write(coco_writer_t *w);
+/* batch_lid_write.c: the second one is for behind the deliveries, and deletes
+ * the tasks of the part, whoever applies them. COCO_ERROR: no memory. */
+void coco_lid_write(coco_writer_t *w);
+int coco_lid_tasks(coco_writer_t *w);
 /* Queues their events. COCO_ERROR: no memory. */
 int coco_lid_outbox(coco_writer_t *w);
 /* After the commit: tells the nginx processes that wait, counts. */

@@ -321,7 +321,7 @@ coco_writer_transaction(coco_writer_t *w, coco_item_t *items, size_t count)
  * Tables in the order in which everybody locks them: robot_state, mappings
  * (shared), the history, lid_robot, the events of lids, cycles, commands,
  * deliveries, robot_operation and its history, driveu_status, fleet_robot,
- * robot_shadow, robot_task, webhook_inbox, outbox, dead_letter.
+ * robot_shadow, anomalies, robot_task, webhook_inbox, outbox, dead_letter.
  */
 static coco_turn_e
 coco_writer_turn(coco_writer_t *w)
@@ -647,20 +647,26 @@ coco_writer_finish(coco_writer_t *w)
     int          webhooks, states, orders;
     coco_turn_e  rc;
 
+    coco_lid_write(w);
     coco_rows_operation_write(w);
     coco_rows_state_write(w);
     coco_connectivity_write(w);
     coco_rows_fleet(w);
+
+    /* delivery_apply() writes events, too: the lids' are the cause of them */
+    if (coco_lid_outbox(w) != COCO_OK) {
+        return coco_writer_no_memory(w);
+    }
+
     coco_deliveries_write(w);
 
-    if (coco_watch_write(w) != COCO_OK) {
+    if (coco_lid_tasks(w) != COCO_OK || coco_watch_write(w) != COCO_OK) {
         return coco_writer_no_memory(w);
     }
 
     coco_connectivity_inbox(w);
 
-    if (coco_lid_write(w) != COCO_OK || coco_rows_outbox(w) != COCO_OK
-        || coco_lid_outbox(w) != COCO_OK
+    if (coco_rows_outbox(w) != COCO_OK
         || coco_connectivity_outbox(w, &webhooks) != COCO_OK)
     {
         return coco_writer_no_memory(w);

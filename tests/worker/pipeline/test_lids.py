@@ -265,6 +265,9 @@ def test_a_close_loads_the_delivery(servers, drive, mode):
     assert servers.query(
         "select d.status, d.loaded_cycle = y.id from coco.delivery d,"
         " coco.lid_cycle y") == [("LoadedWaitingForPilot", True)]
+    assert [name for name, in servers.query(
+        "select name from coco.outbox where name ~ 'Lid|Deliver'"
+        " order by seq")] == ALL + ["Deliveries.DeliveryEvent"]
     assert servers.query("select 1 from coco.anomaly") == []
 
 
