@@ -119,8 +119,6 @@ is(sql("select count(*) from coco.idempotency_key"
     . " where route like '%s180-moves%'"), 0, 'and not kept');
 is(sql("select count(*), count(distinct id) from coco.robot_command"
     . " where serial = 's180-opens-key'"), '1|1', 'one key, one command');
-is(sql("select cardinality(reply_to) from coco.robot_command"
-    . " where serial = 's180-opens-dry'"), 0, 'without Redis no channel');
 is(sql("select count(*) from coco.robot_command"
     . " where serial = 's180-opens'"), 0, 'nothing bad was done');
 
