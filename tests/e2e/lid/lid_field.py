@@ -7,7 +7,6 @@ the tests then read.
 import json
 import re
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import document
@@ -23,6 +22,11 @@ OPEN = "Robots.LidOpen"
 CLOSE = "Robots.LidClose"
 COMPLETE = "LidCycle.Complete"
 LOADED = "LoadedWaitingForPilot"
+
+# What the lid's history holds beside acknowledgements and fences.
+RANKS = ("PIN_ENTRY_LID_OPEN", "LID_OPEN_REQUEST", "LID_OPEN_REFUSED",
+         "LID_OPENED", "LID_OPEN_FAILED", "LID_OPEN_TIMEOUT",
+         "PIN_ENTRY_LID_CLOSE", "LID_CLOSED")
 
 DOCUMENT = document.load()
 ROUTES = [(method.upper(), re.compile(re.sub(r"{\w+}", "[^/]+", path) + r"\Z"),
@@ -106,8 +110,13 @@ class Field(System):
                                limit=50))[::-1]
 
     def types(self, robot):
-        return [event["type"] for event in self.events(robot)
-                if event["type"] not in ("COMMAND_ACK", "FENCE")]
+        """Of the lid's history, in its order; what was in the same
+        millisecond in the order of RANKS."""
+        order = [(min(event["ts"], event["receivedAt"]),
+                  RANKS.index(event["type"])) for event in self.events(robot)
+                 if event["type"] in RANKS]
+        assert [at for at, _ in order] == sorted(at for at, _ in order)
+        return [RANKS[rank] for _, rank in sorted(order)]
 
     def bus(self, robot):
         """(name, source, trigger, referenceId) of what was published about
@@ -274,7 +283,3 @@ class Robot:
         queues = self.field.queues
         queues.send(queues.events, *({"serial": self.serial, **event}
                                      for event in events))
-
-
-def elapsed(since):
-    return time.monotonic() - since
