@@ -2,7 +2,7 @@
 
 import concurrent.futures
 
-from harness import await_for, now_ms
+from harness import await_for
 from lid_field import AWAY, CLOSE, COMPLETE, DROPOFF, LOADED, OPEN, PICKUP, PIN
 
 
@@ -168,8 +168,7 @@ def test_resync_opens_and_closes(field, robot):
     assert field.get("/robots/" + one.serial)["lid"]["open"] is True
 
     # what was seen within the window of the movement may be from before it
-    one._last = max(one._last, lid["openedAt"]) + 2100
-    await_for("the window to pass", lambda: now_ms() > one._last)
+    one.clock(ahead=lid["openedAt"] + 2100)
     for _ in range(2):
         shows_lid(one, False)
     field.await_lid(one, "LID_CYCLE_COMPLETE", cycleId=lid["cycleId"],
@@ -187,8 +186,7 @@ def test_resync_closes_what_was_opened(field, robot):
     delivery = field.delivery(one, "QR")
     field.open_for_load(delivery)
     opened = field.lid(one)["openedAt"]
-    one._last = opened + 2100
-    await_for("the window to pass", lambda: now_ms() > one._last)
+    one.clock(ahead=opened + 2100)
     for _ in range(2):
         shows_lid(one, False)
     lid = field.await_lid(one, "LID_CYCLE_COMPLETE", referenceId=delivery.id,
