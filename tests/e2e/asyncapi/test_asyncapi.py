@@ -13,8 +13,8 @@ from collections import defaultdict
 import bus
 import paho.mqtt.client as mqtt
 import pytest
-from harness import System, await_for, connectivity, heartbeat, new_serial, \
-    now_ms
+from harness import await_for, connectivity, heartbeat, new_serial, now_ms
+from lid_field import AWAY, CLOSE, COMPLETE, DROPOFF, OPEN, Field, Robot
 from messages import Document, Mismatch
 from stack import Stack
 
@@ -53,7 +53,7 @@ class Traffic:
 
     def __init__(self, stack):
         env = stack.env()
-        self.system = System(env)
+        self.system = Field(stack)
         self.amqp, self.kafka = env["COCO_AMQP_URL"], env["COCO_KAFKA_BROKERS"]
         self.queued = []                # (server, address, {}, payload)
         self.ear = Overheard(self.system.mqtt_port)
@@ -72,6 +72,7 @@ class Traffic:
     def make(self):
         self._examples()
         self._changes()
+        self._lids()
         self._settle()
 
     @staticmethod
@@ -139,6 +140,38 @@ class Traffic:
                        {"deployed": None}):
             system.call("PATCH", "/robots/" + serial, json=change)
         self.sent["change"].append(serial)
+
+    def _lids(self):
+        """A delivery to its end, by a robot that opens by itself and then on
+        command; a command for nothing, and a lid nobody knows about."""
+        system = self.system
+        with Robot(system) as robot:
+            delivery = system.delivery(robot, "MAGIC_LID", pin="1234")
+            self.serials += [robot.serial, delivery.id]
+            robot.await_pin("1234")
+            robot.opens_by_itself()
+            robot.confirms()
+            delivery.await_loaded()
+            robot.await_pin(None)
+            delivery.do("depart")
+            robot.shows(DROPOFF)
+            delivery.await_status("AtDropoff")
+            system.open_lid(robot, "QR", reference=delivery.id)
+            robot.report("LID_CLOSED", trigger="COMMAND")
+            delivery.await_status("Completed")
+
+            system.open_lid(robot)
+            robot.report("LID_CLOSED")
+            robot.clock(ahead=now_ms() + 2100)
+            for _ in range(2):
+                robot.shows(AWAY, lid={"open": True})
+            system.await_lid(robot, "LID_CYCLE_INIT", source="RESYNC")
+            robot.report("LID_CLOSED")
+            system.settle(robot)
+            assert [source for name, source, *_ in system.bus(robot)
+                    if name == COMPLETE] == ["MAGIC_LID", "QR", "OPERATOR",
+                                             "RESYNC"]
+            self.sent["lid"].append(robot.serial)
 
     def _settle(self):
         """All that was made is stored, and out on both brokers."""
@@ -208,6 +241,22 @@ def test_every_documented_message_is_seen(captured):
 
 def test_every_documented_exchange_is_heard():
     assert set(DOCUMENT.addresses("rabbitmq")) <= set(EXCHANGES)
+
+
+def test_lids_are_told_to_who_listens(traffic):
+    """In order; the movements of a cycle by its id."""
+    serial, = traffic.sent["lid"]
+    told = {message.properties.message_id: json.loads(message.payload)
+            for message in traffic.bound.messages if message.key == serial
+            and message.channel in (OPEN, CLOSE, COMPLETE)}.values()
+    for name in (OPEN, CLOSE, COMPLETE):
+        events = [event for event in told if event["name"] == name]
+        assert len(events) == 4
+        assert [event["data"]["cycleId"] for event in events] == \
+            [event["data"]["cycleId"] for event in told
+             if event["name"] == OPEN]
+        assert sorted(event["ts"] for event in events) == [
+            event["ts"] for event in events]
 
 
 def test_properties_of_a_message(traffic):
