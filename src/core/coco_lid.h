@@ -175,6 +175,8 @@ typedef struct {
  * to where they came from. */
 typedef struct {
     coco_str_t          serial;
+    int64_t             until;        /* in: ms; nothing later is given. 0: all
+                                         is, to the newest */
     coco_lid_mark_t    *marks;        /* in; sorted in place */
     size_t              mark_count;
     coco_lid_cycle_t   *cycles;       /* in: the stored ones (order free);
@@ -190,8 +192,13 @@ typedef struct {
     int64_t             changed_at;   /* since; NEVER without any */
 } coco_lid_t;
 
-/* All marks and cycles from `from` less this are to be given. */
+/* All marks and cycles from `from` less this are to be given; up to the newest
+ * of what is new and this, at least. */
 int64_t coco_lid_span_ms(const coco_lid_rules_t *rules);
+
+/* With an `until`: cycles that began later than this are left as they are, for
+ * their end may not have been given. */
+int64_t coco_lid_edge(int64_t until, const coco_lid_rules_t *rules);
 
 /*
  * `from`: the least time (mark.at) of what is new and of the due_from that
@@ -200,7 +207,8 @@ int64_t coco_lid_span_ms(const coco_lid_rules_t *rules);
  * than cycle_ms before it are left as they are. `now` in ms. The same marks
  * give the same records (but for ids and for what was published) in whatever
  * order and however often they came. (A late request reaches back cycle_ms;
- * in the worker none is late, a robot answers only what is stored.)
+ * in the worker none is late, a robot answers only what is stored.) With an
+ * `until`, known, is_open and changed_at are of what was given.
  * COCO_AGAIN: cycle_max is too small.
  */
 int coco_lid_reconcile(coco_lid_t *lid, int64_t from, int64_t now,

@@ -150,6 +150,10 @@ coco_lid_answer(coco_lid_t *lid, size_t first, const coco_lid_cycle_t *cycles)
 
         if (answer.opened) {
             answer.cycle = cycles[mark->cycle].index;
+
+            if (answer.cycle == COCO_LID_NO_INDEX) {
+                continue;         /* beyond the edge: it is nothing new */
+            }
         }
 
         answer_put(lid, &answer);

@@ -9,14 +9,17 @@
 #include "coco_lid_walk.h"
 
 
-static void stored_match(coco_lid_t *lid, size_t stored, bool by_close);
+static void stored_match(coco_lid_t *lid, size_t stored, bool by_close,
+    int64_t edge);
+static void open_told(coco_lid_t *lid, size_t stored,
+    const coco_lid_cycle_t *was);
 static void cycle_found(coco_lid_t *lid, coco_lid_cycle_t *cycle,
     const coco_lid_cycle_t *was);
 static bool mark_seen(const coco_lid_t *lid, int64_t at,
     coco_lid_event_e event, const coco_id_t *id);
 static bool cycle_same(const coco_lid_cycle_t *a, const coco_lid_cycle_t *b);
 static void cycles_settle(coco_lid_t *lid, size_t stored, size_t walked,
-    int64_t now, const coco_lid_rules_t *rules);
+    int64_t edge, int64_t now, const coco_lid_rules_t *rules);
 static void cycle_name(const coco_lid_t *lid, coco_lid_cycle_t *cycle,
     size_t count);
 static void due_add(coco_lid_t *lid, int64_t at, int64_t from);
@@ -28,18 +31,22 @@ void
 coco_lid_match(coco_lid_t *lid, size_t stored, size_t walked, int64_t now,
     const coco_lid_rules_t *rules)
 {
+    int64_t  edge;
+
+    edge = lid->until == 0 ? INT64_MAX : coco_lid_edge(lid->until, rules);
+
     /* a close was published under the id of its cycle: where events that come
      * late part it from its open, the id stays with the close */
-    stored_match(lid, stored, true);
-    stored_match(lid, stored, false);
+    stored_match(lid, stored, true, edge);
+    stored_match(lid, stored, false, edge);
 
-    cycles_settle(lid, stored, walked, now, rules);
+    cycles_settle(lid, stored, walked, edge, now, rules);
 }
 
 
 /* The index of a stored cycle that was found again is NO_INDEX. */
 static void
-stored_match(coco_lid_t *lid, size_t stored, bool by_close)
+stored_match(coco_lid_t *lid, size_t stored, bool by_close, int64_t edge)
 {
     size_t             i, mark;
     coco_lid_cycle_t  *was, *cycle;
@@ -53,6 +60,7 @@ stored_match(coco_lid_t *lid, size_t stored, bool by_close)
         }
 
         if (was->index == COCO_LID_NO_INDEX
+            || coco_lid_cycle_at(was) > edge
             || !(by_close ? was->has_close : was->has_open))
         {
             continue;
@@ -72,10 +80,36 @@ stored_match(coco_lid_t *lid, size_t stored, bool by_close)
 
         cycle = &lid->cycles[stored + lid->marks[mark].cycle];
 
-        if (!cycle->stored) {
+        if (!cycle->stored && coco_lid_cycle_at(cycle) <= edge) {
             cycle_found(lid, cycle, was);
             was->index = COCO_LID_NO_INDEX;
+
+            if (was->open_published && !cycle->has_open) {
+                open_told(lid, stored, was);
+            }
         }
+    }
+}
+
+
+/* The close has kept the id, and none of the opens: the part that has the
+ * first of them was told of under that id, too. */
+static void
+open_told(coco_lid_t *lid, size_t stored, const coco_lid_cycle_t *was)
+{
+    size_t  mark;
+
+    if (!was->has_open) {
+        return;
+    }
+
+    mark = coco_lid_mark_find(lid, was->opened_at, COCO_LID_OPENED,
+                              &was->open_event);
+
+    if (mark != COCO_LID_NO_INDEX
+        && lid->marks[mark].cycle != COCO_LID_NO_INDEX)
+    {
+        lid->cycles[stored + lid->marks[mark].cycle].open_published = true;
     }
 }
 
@@ -89,6 +123,7 @@ cycle_found(coco_lid_t *lid, coco_lid_cycle_t *cycle,
     static const coco_lid_cycle_t  none;
 
     cycle->publish_open = was == NULL && cycle->has_open
+                          && !cycle->open_published
                           && cycle->reason != COCO_LID_NEVER_CLOSED;
 
     if (was == NULL) {
@@ -100,7 +135,7 @@ cycle_found(coco_lid_t *lid, coco_lid_cycle_t *cycle,
     }
 
     cycle->publish_close = cycle->has_close && !was->close_published;
-    cycle->open_published = was->open_published || cycle->publish_open;
+    cycle->open_published |= was->open_published || cycle->publish_open;
     cycle->close_published = was->close_published || cycle->publish_close;
     cycle->anomaly = cycle->reason != COCO_LID_WHOLE
                      && cycle->reason != was->reason;
@@ -158,10 +193,11 @@ cycle_same(const coco_lid_cycle_t *a, const coco_lid_cycle_t *b)
 
 
 /* Gives the cycles of the walk their place among those that come out, behind
- * the stored ones that were left alone; those that wait have none. */
+ * the stored ones that were left alone; those that wait, and those beyond the
+ * edge, have none. */
 static void
-cycles_settle(coco_lid_t *lid, size_t stored, size_t walked, int64_t now,
-    const coco_lid_rules_t *rules)
+cycles_settle(coco_lid_t *lid, size_t stored, size_t walked, int64_t edge,
+    int64_t now, const coco_lid_rules_t *rules)
 {
     size_t             i, place = 0;
     coco_lid_cycle_t  *cycle;
@@ -175,6 +211,10 @@ cycles_settle(coco_lid_t *lid, size_t stored, size_t walked, int64_t now,
     for (i = stored; i < stored + walked; i++) {
         cycle = &lid->cycles[i];
         cycle->index = COCO_LID_NO_INDEX;
+
+        if (coco_lid_cycle_at(cycle) > edge) {
+            continue;
+        }
 
         if (!cycle->stored) {
             if (cycle->reason == COCO_LID_CLOSE_WITHOUT_OPEN

@@ -42,6 +42,13 @@ coco_lid_span_ms(const coco_lid_rules_t *rules)
 }
 
 
+int64_t
+coco_lid_edge(int64_t until, const coco_lid_rules_t *rules)
+{
+    return until - rules->cycle_ms - rules->window_ms;
+}
+
+
 int
 coco_lid_reconcile(coco_lid_t *lid, int64_t from, int64_t now,
     const coco_lid_rules_t *rules)

@@ -26,6 +26,8 @@ typedef struct lid_store_s {
     int64_t             due_at, due_from;
     size_t              mark_count, cycle_count, published_count;
     size_t              anomalies, resyncs;
+    bool                bounded;    /* looks no further than it has to */
+    size_t              given;      /* marks */
     coco_lid_mark_t     marks[STORE_MAX];
     coco_lid_cycle_t    cycles[STORE_MAX];
     lid_published_t     published[2 * STORE_MAX];
@@ -122,10 +124,10 @@ store_write(lid_store_t *store, const coco_lid_cycle_t *cycle)
 
 /* Looks at the robot as a transaction of the worker does. */
 static inline void
-store_look(lid_store_t *store, int64_t from, int64_t now)
+store_look(lid_store_t *store, int64_t from, int64_t to, int64_t now)
 {
     size_t             i, stored;
-    int64_t            since;
+    int64_t            since, until, at;
     coco_lid_t        *lid = &store->lid;
     coco_lid_cycle_t  *cycle;
 
@@ -134,16 +136,20 @@ store_look(lid_store_t *store, int64_t from, int64_t now)
     }
 
     since = from - coco_lid_span_ms(&store->rules);
+    until = store->bounded ? to + coco_lid_span_ms(&store->rules) : INT64_MAX;
 
     *lid = (coco_lid_t) {
         .serial = coco_string("R-1"),
+        .until = store->bounded ? until : 0,
         .marks = store->given_marks,
         .cycles = store->given_cycles,
         .answers = store->answers
     };
 
     for (i = 0; i < store->mark_count; i++) {
-        if (store->marks[i].at >= since) {
+        at = store->marks[i].at;
+
+        if (at >= since && at <= until) {
             lid->marks[lid->mark_count++] = store->marks[i];
         }
     }
@@ -151,11 +157,14 @@ store_look(lid_store_t *store, int64_t from, int64_t now)
     for (i = 0; i < store->cycle_count; i++) {
         cycle = &store->cycles[i];
 
-        if ((cycle->has_open ? cycle->opened_at : cycle->closed_at) >= since) {
+        at = cycle->has_open ? cycle->opened_at : cycle->closed_at;
+
+        if (at >= since && at <= until) {
             lid->cycles[lid->cycle_count++] = *cycle;
         }
     }
 
+    store->given = lid->mark_count;
     stored = lid->cycle_count;
     lid->cycle_max = stored + lid->mark_count;
 
@@ -213,7 +222,7 @@ store_apply(lid_store_t *store, const coco_lid_mark_t *marks, size_t count,
     int64_t now)
 {
     size_t            i, k;
-    int64_t           from = COCO_NEVER;
+    int64_t           from = COCO_NEVER, to = COCO_NEVER;
     coco_lid_mark_t  *mark;
 
     for (i = 0; i < count; i++) {
@@ -242,10 +251,14 @@ store_apply(lid_store_t *store, const coco_lid_mark_t *marks, size_t count,
         if (from == COCO_NEVER || mark->at < from) {
             from = mark->at;
         }
+
+        if (mark->at > to) {
+            to = mark->at;
+        }
     }
 
     if (from != COCO_NEVER) {
-        store_look(store, from, now);
+        store_look(store, from, to, now);
     }
 }
 
@@ -257,7 +270,7 @@ store_wait(lid_store_t *store, int64_t now)
     while (store->fault[0] == '\0' && store->due_at != COCO_NEVER
            && store->due_at <= now)
     {
-        store_look(store, store->due_from, store->due_at);
+        store_look(store, store->due_from, store->due_from, store->due_at);
     }
 }
 

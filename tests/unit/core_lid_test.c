@@ -1072,6 +1072,30 @@ late_close_parts_a_cycle(void **state)
 }
 
 
+/* The open was told of under the id that is now the later close's. */
+static void
+opening_is_told_once_when_its_cycle_is_parted(void **state)
+{
+    coco_id_t  told;
+
+    happen("o", COCO_LID_PIN_OPENED, 0);
+    happen("c2", COCO_LID_CLOSED, 90000);
+    told = cycle_of(0, 1)->id;
+    assert_published(1, 1);
+
+    put(mark_make("c1", COCO_LID_CLOSED, 30000), 95000);
+    assert_whole(cycle_of(0, 2), COCO_SOURCE_MAGIC_LID, none, 0, 30000);
+    assert_times(cycle_of(1, 2), COCO_NEVER, 90000);
+    assert_true(store_id_equal(&cycle_of(1, 2)->id, &told));
+    assert_published(1, 2);
+
+    /* nor when the close gets an open of its own */
+    put(mark_make("o2", COCO_LID_PIN_OPENED, 60000), 99000);
+    assert_whole(cycle_of(1, 2), COCO_SOURCE_MAGIC_LID, none, 60000, 90000);
+    assert_published(1, 2);
+}
+
+
 /* The same robot, many cycles later: what is old stays as it is stored. */
 static void
 old_cycles_are_left_alone(void **state)
@@ -1096,6 +1120,66 @@ old_cycles_are_left_alone(void **state)
         assert_whole(cycle_of(i, 40), COCO_SOURCE_MAGIC_LID, none, at,
                      at + 60000);
     }
+}
+
+
+/* The same robot again, and what comes of its old days: only these are read,
+ * and nothing but them changes. */
+static void
+what_is_old_is_looked_at_within_bounds(void **state)
+{
+    size_t   i;
+    int64_t  at;
+    char     name[24];
+
+    for (i = 0; i < 40; i++) {
+        at = (int64_t) i * (CYCLE / 4);
+        snprintf(name, sizeof(name), "o%zu", i);
+        happen(name, COCO_LID_PIN_OPENED, at);
+        snprintf(name, sizeof(name), "c%zu", i);
+        happen(name, COCO_LID_CLOSED, at + 60000);
+    }
+
+    happen("open", COCO_LID_OPENED, 40 * (CYCLE / 4));
+
+    store.bounded = true;
+    at = 5 * (CYCLE / 4);
+    put(mark_make("late open", COCO_LID_OPENED, at + 100000), 99 * CYCLE);
+    put(mark_make("late close", COCO_LID_CLOSED, at + 120000), 99 * CYCLE);
+    store.bounded = false;
+
+    assert_true(store.given < 40);
+    assert_whole(cycle_of(5, 42), COCO_SOURCE_MAGIC_LID, none, at, at + 60000);
+    assert_whole(cycle_of(6, 42), COCO_SOURCE_NONE, none, at + 100000,
+                 at + 120000);
+    assert_whole(cycle_of(7, 42), COCO_SOURCE_MAGIC_LID, none,
+                 6 * (CYCLE / 4), 6 * (CYCLE / 4) + 60000);
+    assert_int_equal(cycle_of(41, 42)->reason, COCO_LID_NEVER_CLOSED);
+}
+
+
+/* The last of what is given is open there, and closed only later. */
+static void
+what_goes_on_beyond_the_bounds_is_left_alone(void **state)
+{
+    int64_t           end = coco_lid_span_ms(&store.rules);
+    coco_lid_cycle_t  was;
+
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, end - 2000), end - 2000);
+    put(answering(mark_make("o", COCO_LID_OPENED, end - 1000), "r"),
+        end - 1000);
+    happen("c", COCO_LID_CLOSED, end + 1000);
+    was = *cycle_of(0, 1);
+
+    store.bounded = true;
+    put(mark_make("old", COCO_LID_PIN_OPENED, 0), 9 * CYCLE);
+    put(mark_make("old close", COCO_LID_CLOSED, 1000), 9 * CYCLE);
+    assert_int_equal(store.lid.answer_count, 0);
+    store.bounded = false;
+
+    assert_whole(cycle_of(0, 2), COCO_SOURCE_MAGIC_LID, none, 0, 1000);
+    assert_memory_equal(cycle_of(1, 2), &was, sizeof(was));
+    assert_published(1, 2);
 }
 
 
@@ -1286,7 +1370,10 @@ main(void)
         TEST(heartbeats_close_what_was_asked_for),
         TEST(late_events_take_over_from_heartbeats),
         TEST(late_close_parts_a_cycle),
+        TEST(opening_is_told_once_when_its_cycle_is_parted),
         TEST(old_cycles_are_left_alone),
+        TEST(what_is_old_is_looked_at_within_bounds),
+        TEST(what_goes_on_beyond_the_bounds_is_left_alone),
         TEST(too_little_room_is_said),
         TEST(rows_of_the_history_are_events),
         TEST(names_are_read_back),
