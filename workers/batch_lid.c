@@ -8,11 +8,14 @@
 
 #include "batch_lid.h"
 
+#define COCO_LID_PAST_MS  86400000    /* what is older is long past */
+
 static int coco_lid_gather(coco_writer_t *w);
 static bool coco_lid_concerned(const coco_item_t *item);
 static int coco_lid_items(coco_writer_t *w, coco_lid_work_t *work);
 static void coco_lid_group(coco_lid_work_t *work);
 static void coco_lid_robot_add(coco_lid_robot_t *r, const coco_item_t *item);
+static void coco_lid_window(coco_lid_work_t *work, coco_lid_robot_t *r);
 static int64_t coco_lid_item_at(const coco_item_t *item);
 static int coco_lid_compare(const void *a, const void *b);
 static int coco_lid_apply(coco_writer_t *w, coco_lid_robot_t *r);
@@ -203,8 +206,6 @@ coco_lid_item_at(const coco_item_t *item)
 static void
 coco_lid_group(coco_lid_work_t *work)
 {
-    coco_str_t           cause[3] = { coco_string("task"),
-                                      coco_string("LID") };
     coco_item_t         *item;
     coco_lid_robot_t    *r = NULL;
     coco_lid_command_t  *command;
@@ -218,10 +219,10 @@ coco_lid_group(coco_lid_work_t *work)
             r->serial = item->serial;
             r->items = &work->items[i];
             r->since = COCO_NEVER;
+            r->until = COCO_NEVER;
             r->from = COCO_NEVER;
             r->due_from = COCO_NEVER;
-            cause[2] = item->serial;
-            coco_id_derive(&r->task, cause, 3);
+            coco_lid_task_id(&r->task, item->serial, COCO_NEVER);
         }
 
         r->count++;
@@ -245,6 +246,10 @@ coco_lid_group(coco_lid_work_t *work)
             work->now = item->message->received_at;
         }
     }
+
+    for (size_t i = 0; i < work->count; i++) {
+        coco_lid_window(work, &work->robots[i]);
+    }
 }
 
 
@@ -260,6 +265,9 @@ coco_lid_robot_add(coco_lid_robot_t *r, const coco_item_t *item)
 
         if (item->task.task == COCO_TASK_LID) {
             at = item->task.ts;
+
+        } else if (item->task.task == COCO_TASK_SEEN) {
+            r->until = INT64_MAX;
         }
 
     } else {
@@ -275,6 +283,33 @@ coco_lid_robot_add(coco_lid_robot_t *r, const coco_item_t *item)
     if (at != COCO_NEVER && (r->since == COCO_NEVER || at < r->since)) {
         r->since = at;
     }
+
+    if (at > r->until) {
+        r->until = at;
+    }
+}
+
+
+/* A robot whose clock is years behind, or a message that was, would have its
+ * whole history read from there on, every time. */
+static void
+coco_lid_window(coco_lid_work_t *work, coco_lid_robot_t *r)
+{
+    int64_t  span = coco_lid_span_ms(&work->rules);
+
+    if (r->until == COCO_NEVER) {
+        return;
+    }
+
+    if (r->until >= work->now - (span > COCO_LID_PAST_MS ? span
+                                                         : COCO_LID_PAST_MS))
+    {
+        r->until = COCO_NEVER;
+        return;
+    }
+
+    r->until += span;
+    memset(&r->task, 0, sizeof(r->task));
 }
 
 
@@ -356,6 +391,7 @@ coco_lid_look(coco_writer_t *w, coco_lid_robot_t *r)
 
     memset(lid, 0, sizeof(*lid));
     lid->serial = r->serial;
+    lid->until = coco_lid_past(r) ? r->until : 0;
     lid->marks = r->marks;
     lid->mark_count = r->mark_count;
     lid->cycle_count = r->cycle_count;
@@ -395,6 +431,13 @@ coco_lid_place(coco_lid_work_t *work, coco_lid_robot_t *r)
 
     /* no cycle in what was read: the older ones stand */
     if (r->lid.changed_at == COCO_NEVER) {
+        return;
+    }
+
+    /* and so do the newer ones, where they were not read */
+    if (coco_lid_past(r)
+        && p->changed_at > coco_lid_edge(r->until, &work->rules))
+    {
         return;
     }
 
@@ -603,6 +646,16 @@ coco_lid_closes(coco_writer_t *w)
     }
 
     return COCO_OK;
+}
+
+
+void
+coco_lid_task_id(coco_id_t *ret, coco_str_t serial, int64_t from)
+{
+    coco_str_t  cause[4] = { coco_string("task"), coco_string("LID"), serial,
+                             { (const char *) &from, sizeof(from) } };
+
+    coco_id_derive(ret, cause, from == COCO_NEVER ? 3 : 4);
 }
 
 

@@ -55,9 +55,13 @@ typedef struct {
     bool                     asks;          /* deliveries: a PIN entry */
     int64_t                  since;         /* of what may be new, ms, or
                                                COCO_NEVER */
+    int64_t                  until;         /* the newest of it; then, when it
+                                               is long past, how far is read.
+                                               NEVER: to the end */
     int64_t                  from;          /* of what is new, or NEVER */
     int64_t                  due_from;      /* of the task that waits, too */
-    coco_id_t                task;          /* LID; one for each robot */
+    coco_id_t                task;          /* LID; one for each robot. None
+                                               of what is long past */
 
     coco_lid_place_t         stored;
     coco_lid_place_t         place;         /* to be stored */
@@ -109,6 +113,18 @@ coco_turn_e coco_lid_round(coco_writer_t *w);
 int coco_lid_pin(coco_writer_t *w, coco_lid_robot_t *r,
     const coco_item_t *item);
 
+/* Is what is new of the robot long past? Then only its days are read: the
+ * robot's task, and whatever came after these, stay as they are. */
+static inline bool
+coco_lid_past(const coco_lid_robot_t *r)
+{
+    return r->until != COCO_NEVER;
+}
+
+
+/* The id of a robot's task LID; of what is long past from a time on, or with
+ * NEVER that of the present. */
+void coco_lid_task_id(coco_id_t *ret, coco_str_t serial, int64_t from);
 /* An id of two parts and what caused it. */
 void coco_lid_id(coco_id_t *ret, coco_str_t what, coco_str_t kind,
     const coco_id_t *cause);

@@ -29,6 +29,8 @@ static int coco_lid_take_place(coco_lid_work_t *work, const PGresult *res);
 static int coco_lid_take_marks(coco_writer_t *w, const PGresult *res);
 static int coco_lid_take_mark(coco_writer_t *w, coco_lid_robot_t *r,
     const PGresult *res, int row);
+static int coco_lid_take_named(coco_writer_t *w, coco_lid_robot_t *r,
+    const PGresult *res, int row);
 static int coco_lid_take_cycles(coco_writer_t *w, const PGresult *res);
 static int coco_lid_take_cycle(coco_writer_t *w, coco_lid_cycle_t *c,
     const PGresult *res, int row);
@@ -198,6 +200,7 @@ coco_lid_send_readers(coco_writer_t *w, coco_statement_e statement)
         if (r->reads) {
             coco_pg_text(w->pg, r->serial);
             coco_pg_time(w->pg, r->since);
+            coco_pg_time(w->pg, r->until);
             coco_pg_uuid(w->pg, &r->task);
             coco_pg_int(w->pg, (int32_t) coco_lid_span_ms(&work->rules));
             rows++;
@@ -377,16 +380,20 @@ coco_lid_take_marks(coco_writer_t *w, const PGresult *res)
         r = &work->robots[i];
         count = coco_lid_run(res, row, r->serial);
 
-        r->marks = coco_arena_alloc(&w->arena,
-                                    (count + r->count) * sizeof(*r->marks));
+        r->marks = coco_arena_alloc(&w->arena, (2 * count + r->count)
+                                               * sizeof(*r->marks));
         if (r->marks == NULL) {
             return COCO_ERROR;
         }
 
         for ( ; count > 0; count--) {
-            if (coco_lid_take_mark(w, r, res, row++) != COCO_OK) {
+            if (coco_lid_take_mark(w, r, res, row) != COCO_OK
+                || coco_lid_take_named(w, r, res, row) != COCO_OK)
+            {
                 return COCO_ERROR;
             }
+
+            row++;
         }
     }
 
@@ -444,6 +451,34 @@ coco_lid_take_mark(coco_writer_t *w, coco_lid_robot_t *r, const PGresult *res,
            ? coco_arena_copy(&w->arena, &mark->reference,
                              coco_pg_get(res, row, 9))
            : COCO_ERROR;
+}
+
+
+/* The request that an event long past names is not among what was read. */
+static int
+coco_lid_take_named(coco_writer_t *w, coco_lid_robot_t *r,
+    const PGresult *res, int row)
+{
+    int64_t           at = coco_pg_get_time(res, row, 13);
+    coco_lid_mark_t  *mark;
+
+    if (!coco_lid_past(r) || at <= r->until) {
+        return COCO_OK;
+    }
+
+    mark = &r->marks[r->mark_count++];
+    memset(mark, 0, sizeof(*mark));
+    coco_pg_get_uuid(&mark->command, res, row, 12);
+    mark->has_command = true;
+    mark->id = mark->command;
+    mark->event = COCO_LID_OPEN_REQUEST;
+    mark->at = at;
+    mark->wait_until = COCO_NEVER;
+    mark->expires_at = coco_pg_get_time(res, row, 11);
+    mark->source = coco_lid_source_parse(coco_pg_get(res, row, 14));
+
+    return coco_arena_copy(&w->arena, &mark->reference,
+                           coco_pg_get(res, row, 15));
 }
 
 

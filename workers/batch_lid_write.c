@@ -442,7 +442,9 @@ coco_lid_write_tasks(coco_writer_t *w)
                 return COCO_ERROR;
             }
 
-            coco_pg_uuid(pg, &r->task);
+            coco_lid_task_id(&id, r->serial, coco_lid_past(r)
+                                             ? r->lid.due_from : COCO_NEVER);
+            coco_pg_uuid(pg, &id);
             coco_pg_text(pg, r->serial);
             coco_pg_text(pg, coco_string("LID"));
             coco_pg_time(pg, r->lid.due_at);

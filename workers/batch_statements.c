@@ -15,13 +15,16 @@
     " details = excluded.details"
 
 /* From when on the marks and cycles of a robot are looked at: what is new,
- * what waits in its task, what may be confirmed; less the span of a look. */
+ * what waits in its task, what may be confirmed; less the span of a look. What
+ * is long past is looked at alone, until a time. */
 #define COCO_LID_SINCE                                                        \
-    " from unnest($1::text[], $2::timestamptz[], $3::uuid[], $4::int4[])"     \
-    " u (serial, since, task, span)"                                          \
-    " cross join lateral (select least(u.since, l.suspect_at,"                \
-    "  coco.from_ms((t.data ->> 'from')::bigint))"                            \
-    "  - u.span * interval '1 millisecond' as since"                          \
+    " from unnest($1::text[], $2::timestamptz[], $3::timestamptz[],"          \
+    " $4::uuid[], $5::int4[]) u (serial, since, until, task, span)"           \
+    " cross join lateral (select case when u.until is null"                   \
+    "   then least(u.since, l.suspect_at,"                                    \
+    "    coco.from_ms((t.data ->> 'from')::bigint)) else u.since end"         \
+    "  - u.span * interval '1 millisecond' as since,"                         \
+    "  coalesce(u.until, 'infinity') as until"                                \
     "  from coco.lid_robot l left join coco.robot_task t on t.id = u.task"    \
     "  where l.serial = u.serial offset 0) s"
 
@@ -208,19 +211,23 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " join coco.robot_task t on t.id = u.id",
     "u", "state" },
 
-/* A type of ours that has no source was made up by a robot. */
+/* A type of ours that has no source was made up by a robot. The command that
+ * something long past names was issued now, by our clock. */
 [COCO_S_LID_MARKS] = {
     "select u.serial, h.id, h.type, h.order_at, h.trigger, h.lid_opened,"
     " h.command_id, h.reason, h.source, h.reference_id, h.wait_until,"
-    " c.expires_at"
+    " c.expires_at, c.id, c.issued_at, c.source, c.reference_id"
     COCO_LID_SINCE
     " cross join lateral (select * from coco.lid_cycle_event_history h"
-    "  where h.serial = u.serial and h.order_at >= s.since offset 0) h"
-    " left join coco.robot_command c on c.id = case"
+    "  where h.serial = u.serial and h.order_at >= s.since"
+    "  and h.order_at <= s.until offset 0) h"
+    " left join lateral (select * from coco.robot_command c where c.id = case"
     "  when h.type = 'LID_OPEN_REQUEST' and h.source is not null"
-    "  then h.command_id::uuid end"
+    "   or u.until is not null and h.command_id ~*"
+    "    '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'"
+    "  then h.command_id::uuid end and c.serial = h.serial offset 0) c on true"
     " order by u.serial collate \"C\"",
-    "tTui", "state" },
+    "tTTui", "state" },
 
 [COCO_S_LID_CYCLES] = {
     "select u.serial, y.id, y.state, y.source, y.reference_id, y.trigger,"
@@ -228,9 +235,10 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " y.close_event, y.open_published, y.close_published"
     COCO_LID_SINCE
     " cross join lateral (select * from coco.lid_cycle y"
-    "  where y.serial = u.serial and y.order_at >= s.since offset 0) y"
+    "  where y.serial = u.serial and y.order_at >= s.since"
+    "  and y.order_at <= s.until offset 0) y"
     " order by u.serial collate \"C\"",
-    "tTui", "state" },
+    "tTTui", "state" },
 
 /* n is the place of the task. */
 [COCO_S_LID_COMMANDS] = {

@@ -455,6 +455,81 @@ def test_a_task_that_waits_is_not_lost_behind_something_newer(servers, drive):
 
 # --- what heartbeats have seen ----------------------------------------------
 
+YEAR = 365 * 24 * 3600 * 1000
+
+
+def test_what_is_long_past_leaves_the_rest_alone(servers, lane):
+    """Nothing is read but its own days: what stands in between, known by no
+    cycle yet, would become some; the present's task and place stay."""
+    t = now()
+    send(lane, ("LID_OPENED", t - 5000))
+    between = [t - YEAR // 2, t - 3 * YEAR]
+    for at in between:
+        servers.query(
+            "insert into coco.lid_cycle_event_history (id, serial, type, ts,"
+            " received_at) values (gen_random_uuid(), 'r-1', 'LID_OPENED',"
+            " coco.from_ms(%s), now())", at)
+    place, tasks = robot(servers), servers.query("table coco.robot_task")
+
+    send(lane, ("PIN_ENTRY_LID_OPEN", t - YEAR, {"lid_opened": True}),
+         ("LID_CLOSED", t - YEAR + 9000))
+
+    assert [(c[0], c[4], c[5]) for c in cycles(servers)] == [
+        ("LID_CYCLE_COMPLETE", t - YEAR, t - YEAR + 9000),
+        ("LID_CYCLE_INIT", t - 5000, None)]
+    assert robot(servers) == place
+    assert servers.query("table coco.robot_task") == tasks
+
+    send(lane, ("LID_CLOSED", t))
+    assert [(c[4], c[5]) for c in cycles(servers)] == [
+        (t - YEAR, t - YEAR + 9000), (t - 5000, t)]
+    assert task_count(servers, "LID") == 0
+
+
+def test_a_robot_whose_clock_is_far_behind(servers, lane):
+    """Its events follow one another there, and answer today's requests."""
+    t = now() - 9 * YEAR
+    which = request(servers)
+    send(lane, ("LID_OPENED", t, {"commandId": which}))
+    assert command(servers, which) == ("OPENED", None, True, True)
+
+    send(lane, ("LID_CLOSED", t + 20000))
+    assert cycles(servers) == [("LID_CYCLE_COMPLETE", "QR", DELIVERY, "OTHER",
+                                t, t + 20000, None)]
+    assert published(servers)[-2:] == ["Robots.LidClose", "LidCycle.Complete"]
+    assert servers.query("select is_open, coco.to_ms(changed_at)"
+                         " from coco.lid_robot") == [(False, t + 20000)]
+
+    send(lane, ("LID_OPENED", t + 60000), ("LID_CLOSED", t + 70000))
+    assert [c[1:3] for c in cycles(servers)] == [("QR", DELIVERY),
+                                                 (None, None)]
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_close_long_past_waits_too(servers, drive, joins):
+    """Two days wait at once, each in a task of its own."""
+    lane = drive(lid_window=700)
+    t = now()
+    for ago in (YEAR, 3 * YEAR):
+        send(lane, ("LID_CLOSED", t - ago))
+    assert cycles(servers) == [] and task_count(servers, "LID") == 2
+
+    if joins:
+        for ago in (YEAR, 3 * YEAR):
+            send(lane, ("PIN_ENTRY_LID_OPEN", t - ago - 5000,
+                        {"lid_opened": True}))
+        assert len(cycles(servers)) == 2
+
+    until(lambda: servers.query("select 1 from coco.robot_task"
+                                " having min(due_at) <= now()"
+                                " and max(due_at) <= now()"))
+    due(servers, lane)
+    assert task_count(servers, "LID") == 0
+    assert [c[6] for c in cycles(servers)] == [
+        None if joins else "CLOSE_WITHOUT_OPEN"] * 2
+    assert published(servers).count("Robots.LidClose") == 2
+
+
 def see(servers, lane, *seen, serial="r-1"):
     """Tasks as heartbeats insert them: (open, ts)."""
     for is_open, ts in seen:
