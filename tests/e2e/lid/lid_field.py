@@ -146,6 +146,11 @@ class Field(System):
             "select 1 from coco.lid_cycle_event_history"
             " where serial = %s and event_id = %s", robot.serial, fence["id"]))
 
+    def await_queued(self):
+        """What was sent by SQS is committed: the worker has deleted it."""
+        await_for("the queue is empty",
+                  lambda: self.queues.left(self.queues.events) == 0)
+
 
 class Delivery:
     def __init__(self, field, id):

@@ -112,8 +112,7 @@ class Day:
             await_for("both closes of " + one.serial, lambda: self.field
                       .published(one).count(COMPLETE) == 2)
             delivery.await_loaded()
-        await_for("the queue is empty", lambda: self.field.queues.left(
-            self.field.queues.events) == 0)
+        self.field.await_queued()
         for one in self.robots:
             self.field.settle(one)
         assert all(answer.result()["opened"] for answer in self.answers)
@@ -179,10 +178,9 @@ def test_lid_answers_while_telemetry_is_backed_up(field, robot):
     try:
         with holder.cursor() as cursor:
             cursor.execute("lock table coco.state_history in exclusive mode")
-        published = field.publish(*beats)
-        assert published is None
+        field.publish(*beats)
         waiting = await_for("a backlog", lambda: field.metric(
-            "coco_journal_bytes") > 50 * BACKLOG)
+            "coco_journal_bytes") > 100 * BACKLOG)
         opens_and_closes(lambda: field.open_for_load(delivery))
         delivery.await_loaded()
         opens_and_closes(lambda: field.open_lid(one))

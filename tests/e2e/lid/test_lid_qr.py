@@ -77,6 +77,24 @@ def test_qr_before_the_arrival_was_noticed(field, robot):
     delivery.await_loaded()
 
 
+@pytest.mark.parametrize("how", ["mqtt", "sqs"])
+def test_qr_close_before_its_open(field, robot, how):
+    """The events overtake each other: the reference is not lost."""
+    one = robot(answer=None)
+    delivery = field.delivery(one, "QR")
+    answer = field.later("POST", "/open-lid-for-load",
+                         json={"deliveryId": delivery.id})
+    opened = one.event("LID_OPENED", commandId=one.await_command()["id"])
+    one.report("LID_CLOSED")
+    one.send(opened) if how == "mqtt" else one.queued(opened)
+    assert answer.result()["opened"] is True
+    delivery.await_loaded()
+    assert field.bus(one) == [(OPEN, "QR", "COMMAND", delivery.id),
+                              (CLOSE, "QR", "OTHER", delivery.id),
+                              (COMPLETE, "QR", "OTHER", delivery.id)]
+    assert field.anomalies(one) == []
+
+
 def test_qr_context_loss_request_not_recorded_falls_back(field, robot):
     """The robot opened, but no request is known: the close is anonymous, and
     the one active delivery is loaded."""
