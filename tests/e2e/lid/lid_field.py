@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import document
 import paho.mqtt.client as mqtt
-from harness import System, await_for, heartbeat, new_serial, now_ms
+from harness import System, await_for, new_serial, now_ms
 
 PICKUP = {"latitude": 34.0297, "longitude": -118.4785}
 DROPOFF = {"latitude": 34.0251, "longitude": -118.4712}

@@ -3,8 +3,8 @@ robot stands."""
 
 import pytest
 from harness import now_ms
-from lid_field import AWAY, CLOSE, COMPLETE, DROPOFF, LOADED, OPEN, PICKUP, PIN, \
-    PIN_SHOWN
+from lid_field import AWAY, CLOSE, COMPLETE, DROPOFF, LOADED, OPEN, PICKUP, \
+    PIN, PIN_SHOWN
 
 STREET = {"latitude": 34.02979, "longitude": -118.4785}     # 10 m off
 
