@@ -223,8 +223,21 @@ int
 coco_batch_refuse(coco_writer_t *w, coco_item_t *item, const char *service,
     const coco_error_t *err)
 {
+    char                  *p;
     coco_str_t             parts[4];
     const coco_message_t  *m = item->message;
+
+    item->kept = m->payload;
+
+    /* letters are shown; nor may their id tell which PIN it was */
+    if (coco_robot_event_has_pin(m->payload)) {
+        if (coco_arena_copy(&w->arena, &item->kept, m->payload) != COCO_OK) {
+            return COCO_ERROR;
+        }
+
+        p = (char *) item->kept.data;
+        coco_robot_event_mask(p, item->kept.len);
+    }
 
     item->error = coco_arena_alloc(&w->arena, sizeof(*err));
     if (item->error == NULL) {
@@ -236,7 +249,7 @@ coco_batch_refuse(coco_writer_t *w, coco_item_t *item, const char *service,
 
     parts[0] = (coco_str_t) { m->source, strlen(m->source) };
     parts[1] = m->topic;
-    parts[2] = m->payload;
+    parts[2] = item->kept;
     parts[3] = (coco_str_t) { service, strlen(service) };
     coco_id_derive(&item->letter, parts, coco_batch_from_bus(m) ? 4 : 3);
 

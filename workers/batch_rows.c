@@ -474,7 +474,7 @@ coco_rows_dead_letters(coco_writer_t *w)
             coco_pg_text_clean(pg, item->message->topic);
             coco_pg_text_clean(pg, coco_rows_cstr(item->error->field));
             coco_pg_text_clean(pg, coco_rows_cstr(item->error->reason));
-            coco_pg_bytes(pg, item->message->payload);
+            coco_pg_bytes(pg, item->kept);
             coco_pg_time(pg, item->message->received_at);
             cause = &item->message->cause;
             coco_pg_uuid(pg, cause->known ? &cause->id : NULL);

@@ -93,7 +93,8 @@ struct coco_item_s {
     coco_item_t           *same_as;      /* an earlier one in the batch */
     const char            *refused_by;   /* the service; NULL: nobody */
     coco_error_t          *error;        /* why */
-    coco_id_t              letter;       /* of its dead letter */
+    coco_id_t              letter;       /* of its dead letter, */
+    coco_str_t             kept;         /* which has this payload */
 };
 
 typedef struct {
@@ -270,7 +271,7 @@ extern const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS];
 /* batch_decode.c: fills w->items; refused ones have an error. COCO_ERROR: no
  * memory. */
 int coco_batch_decode(coco_writer_t *w, const coco_batch_t *b);
-/* Sets the item aside, whole. COCO_ERROR: no memory. */
+/* Sets the item aside, whole but for PINs. COCO_ERROR: no memory. */
 int coco_batch_refuse(coco_writer_t *w, coco_item_t *item, const char *service,
     const coco_error_t *err);
 

@@ -28,6 +28,8 @@ static int identifier_decode(coco_str_t *ret, const coco_json_value_t *value,
 static int reason_decode(coco_robot_event_t *event,
     const coco_json_value_t *reason, coco_error_t *err);
 static void id_derive(coco_robot_event_t *event);
+static size_t pin_find(const char *p, size_t len, size_t at);
+static size_t space_skip(const char *p, size_t len, size_t at);
 
 
 static const coco_str_t  member_names[MEMBERS] = {
@@ -245,4 +247,79 @@ reason_decode(coco_robot_event_t *event, const coco_json_value_t *reason,
     event->reason = reason->string;
 
     return COCO_OK;
+}
+
+
+bool
+coco_robot_event_has_pin(coco_str_t payload)
+{
+    return pin_find(payload.data, payload.len, 0) < payload.len;
+}
+
+
+void
+coco_robot_event_mask(char *p, size_t len)
+{
+    bool    string;
+    size_t  at;
+
+    for (at = pin_find(p, len, 0); at < len; at = pin_find(p, len, at)) {
+        string = p[at] == '"';
+
+        for (at += string; at < len; at++) {
+            if (string ? p[at] == '"'
+                       : p[at] == ',' || p[at] == '}' || p[at] == ']')
+            {
+                break;
+            }
+
+            if (p[at] >= '0' && p[at] <= '9') {
+                p[at] = '*';
+            }
+        }
+    }
+}
+
+
+/* The value of the next member "pin"; len: there is none. No JSON is needed
+ * for it: what is at fault may be the JSON. */
+static size_t
+pin_find(const char *p, size_t len, size_t at)
+{
+    static const char  name[] = "\"pin";
+
+    for ( ; at + sizeof(name) < len; at++) {
+        if (memcmp(p + at, name, sizeof(name) - 1) != 0) {
+            continue;
+        }
+
+        at += sizeof(name) - 1;
+        at += p[at] == '\\';
+
+        if (at >= len || p[at] != '"') {
+            continue;
+        }
+
+        at = space_skip(p, len, at + 1);
+
+        if (at < len && p[at] == ':') {
+            return space_skip(p, len, at + 1);
+        }
+    }
+
+    return len;
+}
+
+
+/* The backslash of a quoted quote, too. */
+static size_t
+space_skip(const char *p, size_t len, size_t at)
+{
+    while (at < len && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n'
+                        || p[at] == '\r' || p[at] == '\\'))
+    {
+        at++;
+    }
+
+    return at;
 }

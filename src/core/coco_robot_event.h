@@ -40,4 +40,9 @@ typedef struct {
 int coco_robot_event_decode(coco_robot_event_t *ret, coco_str_t serial,
     coco_str_t payload, int64_t received_at, coco_error_t *err);
 
+/* Is there what may be a PIN in a payload, whole or at fault, also where it is
+ * quoted in another? coco_robot_event_mask() puts * for its digits. */
+bool coco_robot_event_has_pin(coco_str_t payload);
+void coco_robot_event_mask(char *payload, size_t len);
+
 #endif /* COCO_ROBOT_EVENT_H */

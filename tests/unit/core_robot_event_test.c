@@ -179,6 +179,44 @@ reason_never_shows_a_pin(void **state)
 }
 
 
+static void
+pin_is_masked(void **state)
+{
+    char        buf[128];
+    size_t      i;
+    coco_str_t  text;
+
+    static const char *const  cases[][2] = {
+        { "{\"pin\":\"1234\",\"ts\":12}", "{\"pin\":\"****\",\"ts\":12}" },
+        { "{\"pin\" :\n 1234,\"ts\":12}", "{\"pin\" :\n ****,\"ts\":12}" },
+        { "{\"pin\":\"a1b\"}", "{\"pin\":\"a*b\"}" },
+        { "{\"pin\":[1,2],\"id\":7}", "{\"pin\":[*,2],\"id\":7}" },
+        { "{\"pin\":\"12", "{\"pin\":\"**" },
+        { "{\"pin\":1", "{\"pin\":*" },
+        { "{\"pin\":\"1\",\"details\":{\"pin\":\"2\"}}",
+          "{\"pin\":\"*\",\"details\":{\"pin\":\"*\"}}" },
+        { "\"{\\\"pin\\\":\\\"1234\\\",\\\"ts\\\":12}\"",
+          "\"{\\\"pin\\\":\\\"****\\\",\\\"ts\\\":12}\"" },
+        { "{\"pin\":null,\"ts\":12}", "{\"pin\":null,\"ts\":12}" },
+
+        /* none */
+        { "{\"pins\":\"1234\"}", NULL },
+        { "{\"type\":\"pin\",\"ts\":12}", NULL },
+        { "{\"pin\"", NULL }, { "{\"pin", NULL }, { "{\"pin\\", NULL },
+        { "{\"pin\":", NULL }, { "", NULL }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        text = (coco_str_t) { cases[i][0], strlen(cases[i][0]) };
+        memcpy(buf, text.data, text.len + 1);
+        assert_int_equal(coco_robot_event_has_pin(text),
+                         cases[i][1] != NULL);
+        coco_robot_event_mask(buf, text.len);
+        assert_string_equal(buf, cases[i][1] ? cases[i][1] : cases[i][0]);
+    }
+}
+
+
 int
 main(void)
 {
@@ -189,7 +227,8 @@ main(void)
         cmocka_unit_test(every_type_is_known),
         cmocka_unit_test(unknown_type_keeps_what_fits),
         cmocka_unit_test(id_follows_the_robots_id_else_type_and_ts),
-        cmocka_unit_test(reason_never_shows_a_pin)
+        cmocka_unit_test(reason_never_shows_a_pin),
+        cmocka_unit_test(pin_is_masked)
     };
 
     failed = cmocka_run_group_tests_name("core: robot events", tests, NULL,

@@ -364,6 +364,25 @@ def test_a_payload_beyond_all_measure_is_not_tried(servers, lane):
     assert count(servers, "state_history") == 1
 
 
+@pytest.mark.parametrize("why", ["the decoder", "Postgres"])
+def test_a_letter_shows_no_pin(servers, lane, why):
+    ts = now() + (3 * 86400000 if why == "the decoder" else 0)
+    text = '{"type":"PIN_ENTRY_LID_OPEN","ts":%d,"lid_opened":false,' \
+           '"pin":"%s"}'
+    if why == "Postgres":
+        servers.query("alter table coco.lid_cycle_event_history"
+                      " add constraint poison check (serial <> 'r-1')")
+    try:
+        for pin in ("9041", "7355"):
+            lane.push("r-1", text % (ts, pin), kind="e")
+            lane.done()
+    finally:
+        servers.query("alter table coco.lid_cycle_event_history"
+                      " drop constraint if exists poison")
+    assert [bytes(l[4]).decode() for l in letters(servers)] == [
+        text % (ts, "****")]
+
+
 def test_the_same_letter_is_opened_again(servers, lane):
     lane.push("r-1", b"junk", received_at=now() - 5000)
     lane.push("r-1", b"junk", received_at=now() - 5000)
