@@ -886,7 +886,7 @@ ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_ops_operation, &ngx_coco_ops_record, &ngx_coco_ops_list,
         &ngx_coco_ops_patch, &ngx_coco_ops_lid_open,
-        &ngx_coco_replies_statement, NULL
+        &ngx_coco_replies_statement, &ngx_coco_replies_wake_statement, NULL
     };
 
     if (ngx_coco_delivery_init(cf) != NGX_OK) {

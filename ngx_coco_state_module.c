@@ -497,7 +497,7 @@ ngx_coco_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         &ngx_coco_state_dead_letters, &ngx_coco_state_replay,
         &ngx_coco_state_lid_read, &ngx_coco_state_lid_history,
         &ngx_coco_state_lid_open, &ngx_coco_replies_statement,
-        &ngx_coco_inbox_statement, NULL
+        &ngx_coco_replies_wake_statement, &ngx_coco_inbox_statement, NULL
     };
 
     return ngx_coco_query_location(cf, ngx_coco_state_handler, statements);

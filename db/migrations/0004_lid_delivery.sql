@@ -206,16 +206,21 @@ create table coco.anomaly (
 create index anomaly_ts on coco.anomaly (ts desc, id desc);
 
 
--- An id of the form that the core derives (version 8 of RFC 9562), of text.
+-- An id of the form that the core derives (version 8 of RFC 9562), of text.  One
+-- expression, so that it becomes part of the statement that calls it.
 create function coco.id_derive(p_cause text)
 returns uuid language sql immutable parallel safe as $$
-    select encode(set_byte(set_byte(h, 6, (get_byte(h, 6) & 15) | 128),
-                           8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid
-      from (select substr(sha256(convert_to(p_cause, 'UTF8')), 1, 16) as h) x
+    select encode(set_byte(set_byte(
+               substr(sha256(convert_to(p_cause, 'UTF8')), 1, 16),
+               6, (get_byte(sha256(convert_to(p_cause, 'UTF8')), 6) & 15)
+                  | 128),
+               8, (get_byte(sha256(convert_to(p_cause, 'UTF8')), 8) & 63)
+                  | 128), 'hex')::uuid
 $$;
 
 
--- Has something done for a robot; the notification only wakes.
+-- Has something done for a robot; the notification only wakes, and what is due
+-- later is found without: transactions that notify commit one by one.
 create function coco.robot_task_put(p_id uuid, p_serial text, p_kind text,
                                     p_due_at timestamptz, p_data jsonb)
 returns void language plpgsql as $$
@@ -224,5 +229,8 @@ begin
     values (p_id, p_serial, p_kind, p_due_at, p_data)
     on conflict (id) do update set due_at = excluded.due_at,
                                    data = excluded.data;
-    perform pg_notify('coco_task', '');
+
+    if p_due_at < clock_timestamp() + interval '1 second' then
+        perform pg_notify('coco_task', '');
+    end if;
 end $$;

@@ -3,6 +3,28 @@
 -- for, else final.
 
 
+-- As it was, with plans that a session keeps, and nothing to do without a key.
+create or replace function coco.idempotency_finish(p_caller text,
+                                                   p_route text, p_key text,
+                                                   p_status integer,
+                                                   p_response text)
+returns void language plpgsql as $$
+begin
+    if p_key is null then
+        return;
+    end if;
+
+    if p_status >= 400 then
+        delete from coco.idempotency_key
+         where caller = p_caller and route = p_route and key = p_key;
+    else
+        update coco.idempotency_key
+           set status = p_status, response = p_response
+         where caller = p_caller and route = p_route and key = p_key;
+    end if;
+end $$;
+
+
 -- Somebody else waits for a command.  Once there is an outcome nobody is told
 -- any more: who waits looks first.
 create function coco.lid_join(p_command uuid, p_reply_to text)
@@ -14,7 +36,8 @@ $$;
 
 
 -- Commands a robot to open its lid, unless it moves, and puts down in the
--- history what was asked for, and by whom in the command.  The command expires
+-- history what was asked for, and by whom in the command.  Who calls it wakes
+-- the worker after the commit: transactions that notify commit one by one.  The command expires
 -- a little before those who wait give up, so that they can be told of what
 -- came at the last moment.
 create function coco.lid_command(p_caller text, p_serial text, p_source text,
@@ -64,8 +87,6 @@ begin
     perform coco.robot_task_put(coco.id_derive('EXPIRY ' || v_id), p_serial,
                                 'EXPIRY', v_expires,
                                 jsonb_build_object('command', v_id));
-
-    perform pg_notify('coco_command', '');
 
     status := 202;
     response := v_id;

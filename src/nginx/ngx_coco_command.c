@@ -145,6 +145,7 @@ ngx_coco_command_written(void *data, ngx_coco_outcome_e outcome,
            == COCO_OK)
     {
         command->waits = 1;
+        ngx_coco_replies_wake(ngx_coco_base_conf(command->request)->replies);
         return;
     }
 

@@ -87,6 +87,8 @@ struct ngx_coco_replies_s {
     ngx_event_t                   posted;   /* departs, once the hints of this
                                                turn have been read */
     ngx_coco_replies_flight_t     flights[NGX_COCO_REPLIES_FLIGHTS];
+    unsigned                      wake:1;   /* the worker is to be woken */
+    unsigned                      waking:1; /* by a statement under way */
 
     /* "{id,id,…}" of a statement that is being sent */
     u_char                        ids[NGX_COCO_REPLIES_ROWS
@@ -115,6 +117,8 @@ static void ngx_coco_replies_rest(ngx_coco_replies_t *replies,
 static void ngx_coco_replies_timer_handler(ngx_event_t *ev);
 static void ngx_coco_replies_posted_handler(ngx_event_t *ev);
 static void ngx_coco_replies_depart(ngx_coco_replies_flight_t *flight);
+static void ngx_coco_replies_woken(void *data, ngx_coco_outcome_e outcome,
+    PGresult *result);
 static void ngx_coco_replies_handler(void *data, ngx_coco_outcome_e outcome,
     PGresult *result);
 static void ngx_coco_replies_land(ngx_coco_replies_flight_t *flight,
@@ -136,6 +140,16 @@ ngx_coco_pg_statement_t  ngx_coco_replies_statement = {
     "  from coco.robot_command"
     " where id = any ($1::uuid[]) and outcome is not null",
     1, NGX_COCO_PG_POINT, 0
+};
+
+
+/* In no transaction that has to reach the disk: those that notify wait for
+ * each other's commits. */
+
+ngx_coco_pg_statement_t  ngx_coco_replies_wake_statement = {
+    ngx_string("coco_command_wake"),
+    "select pg_notify('coco_command', '')",
+    0, NGX_COCO_PG_POINT, 0
 };
 
 
@@ -256,6 +270,14 @@ ngx_coco_replies_begin(ngx_coco_replies_t *replies, ngx_str_t *ret_channel)
     }
 
     return replies->strays;
+}
+
+
+void
+ngx_coco_replies_wake(ngx_coco_replies_t *replies)
+{
+    replies->wake = 1;
+    ngx_post_event(&replies->posted, &ngx_posted_events);
 }
 
 
@@ -529,10 +551,35 @@ ngx_coco_replies_posted_handler(ngx_event_t *ev)
 
     replies = ev->data;
 
+    if (replies->wake && !replies->waking) {
+        replies->wake = 0;
+        replies->waking = ngx_coco_pg_send(replies->pg,
+                                           &ngx_coco_replies_wake_statement,
+                                           NULL, replies->timeout,
+                                           ngx_coco_replies_woken, replies)
+                          != NULL;
+    }
+
     for (i = 0; i < NGX_COCO_REPLIES_FLIGHTS; i++) {
         if (ngx_queue_empty(&replies->flights[i].line)) {
             ngx_coco_replies_depart(&replies->flights[i]);
         }
+    }
+}
+
+
+/* Also when it failed: the worker looks by itself once in a while. */
+
+static void
+ngx_coco_replies_woken(void *data, ngx_coco_outcome_e outcome,
+    PGresult *result)
+{
+    ngx_coco_replies_t *replies = data;
+
+    replies->waking = 0;
+
+    if (replies->wake) {
+        ngx_post_event(&replies->posted, &ngx_posted_events);
     }
 }
 

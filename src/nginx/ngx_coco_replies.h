@@ -23,6 +23,7 @@ typedef struct ngx_coco_replies_op_s  ngx_coco_replies_op_t;
 /* What a module whose requests wait registers with its own; a process in
  * whose configuration nobody did so does not subscribe. */
 extern ngx_coco_pg_statement_t  ngx_coco_replies_statement;
+extern ngx_coco_pg_statement_t  ngx_coco_replies_wake_statement;
 
 /* Columns of its rows: the command's id, OPENED, FAILED or EXPIRED, what the
  * robot said, and the lid cycle's id; the last two may be null. */
@@ -53,6 +54,10 @@ void ngx_coco_replies_exit_process(ngx_coco_replies_t *replies);
  * value is for ngx_coco_replies_wait(): a hint may come before that. */
 ngx_uint_t ngx_coco_replies_begin(ngx_coco_replies_t *replies,
     ngx_str_t *ret_channel);
+
+/* A command was committed: the worker sends it at once. One statement wakes it
+ * for all that were committed while the one before was under way. */
+void ngx_coco_replies_wake(ngx_coco_replies_t *replies);
 
 /* Called once per operation that was not cancelled, and never from within
  * ngx_coco_replies_wait(). With NGX_COCO_DONE `row` of `result` is the
