@@ -21,7 +21,7 @@
 #define COCO_PG_STOP_MS       5000     /* what a stop leaves to a round */
 #define COCO_PG_TICK_MS       200      /* how soon a wait sees a stop */
 #define COCO_PG_HEADER        20       /* of a one-dimensional binary array */
-#define COCO_PG_SETTINGS      5
+#define COCO_PG_SETTINGS      6
 #define COCO_PG_KEEP          (1 << 20)
 #define COCO_PG_DAY_MS        86400000LL
 
@@ -241,11 +241,13 @@ coco_pg_prepare(coco_pg_t *pg)
     char  name[16];
 
     /* Generic plans: the arrays' sizes vary, the right plan does not, and
-     * planning each batch costs more than it can win. */
+     * planning each batch costs more than it can win. By index: a plan made
+     * while a table is empty is kept while it grows. */
     static const char  *settings[COCO_PG_SETTINGS] = {
         "set statement_timeout = '30s'", "set lock_timeout = '15s'",
         "set idle_in_transaction_session_timeout = '60s'",
         "set plan_cache_mode = force_generic_plan", "set jit = off",
+        "set enable_seqscan = off",
     };
 
     for (int i = 0; i < COCO_PG_SETTINGS; i++) {
