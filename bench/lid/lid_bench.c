@@ -168,7 +168,7 @@ http_read(round_t *round, asker_t *a)
         return;
     }
 
-    if (strncmp(a->reply + 9, "200", 3) != 0) {
+    if (strncmp(a->reply + 9, "200", 3) != 0 && round->failed == 0) {
         fprintf(stderr, "%s: %s\n", a->serial, body + 4);
     }
 
@@ -201,12 +201,12 @@ ask_due(round_t *round)
 {
     int64_t  now = now_us(), next = now + 1000000;
 
-    for (int i = 0; i < round->count; i++) {
+    for (int i = 0; i < round->count && now < round->until; i++) {
         if (askers[i].at == 0) {
             continue;
         }
 
-        if (askers[i].at <= now && now < round->until) {
+        if (askers[i].at <= now) {
             ask(round, &askers[i], now);
 
         } else if (askers[i].at < next) {
