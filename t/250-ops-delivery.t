@@ -68,6 +68,7 @@ our @Bad = (
         ['{"latitude":null,"longitude":1}', 'pickup.latitude'],
         ['{"latitude":90.001,"longitude":1}', 'pickup.latitude'],
         ['{"latitude":1,"longitude":-180.1}', 'pickup.longitude'],
+        ['{"latitude":1e-400,"longitude":1}', 'pickup.latitude'],
         ['{"latitude":1,"longitude":1,"address":7}', 'pickup.address'],
         ['{"latitude":1,"longitude":1,"address":""}', 'pickup.address'],
         ['{"latitude":1,"longitude":1,"address":"' . 'x' x 257 . '"}',

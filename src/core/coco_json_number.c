@@ -135,7 +135,8 @@ bool
 coco_json_number_in_range(const coco_json_number_t *n, const char *start,
     const char *end)
 {
-    int  magnitude = n->digits + n->exponent;   /* |number| < 10^magnitude */
+    int     magnitude = n->digits + n->exponent;    /* |number| < 10^… */
+    double  value;
 
     if (end - start > COCO_JSON_NUMBER_MAX
         || n->written > COCO_JSON_EXPONENT_MAX
@@ -144,8 +145,17 @@ coco_json_number_in_range(const coco_json_number_t *n, const char *start,
         return false;
     }
 
-    return n->mantissa == 0 || magnitude <= 308
-           || (magnitude == 309 && isfinite(number_slow(n, start, end)));
+    if (n->mantissa == 0 || (magnitude > -323 && magnitude <= 308)) {
+        return true;
+    }
+
+    if (magnitude < -323 || magnitude > 309) {
+        return false;
+    }
+
+    value = number_slow(n, start, end);
+
+    return isfinite(value) && value != 0;
 }
 
 

@@ -28,7 +28,8 @@ const char *coco_json_number_scan(coco_json_number_t *ret, const char *p,
     const char *end);
 
 /* False when the number between start and end, as scanned, overflows a
- * double or passes the bounds above. */
+ * double, is not 0 but so near that the double is, or passes the bounds
+ * above. */
 bool coco_json_number_in_range(const coco_json_number_t *n, const char *start,
     const char *end);
 

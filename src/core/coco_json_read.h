@@ -2,9 +2,10 @@
  * A pull reader over one JSON text (RFC 8259), in place, without allocation.
  * Stricter than the RFC where Postgres or we are: it refuses invalid UTF-8,
  * \u0000, lone surrogates, duplicate member names, depth over 32, numbers
- * that overflow a double (1e400) or that Postgres' numeric cannot hold (over
- * 1,000 characters, or an exponent beyond 9999), anything after the value,
- * and more than 4,096 members in the objects that are open at one point.
+ * that overflow or underflow a double (1e400, 1e-400: no double precision for
+ * Postgres) or that its numeric cannot hold (over 1,000 characters, or an
+ * exponent beyond 9999), anything after the value, and more than 4,096 members
+ * in the objects that are open at one point.
  */
 
 #ifndef COCO_JSON_READ_H
