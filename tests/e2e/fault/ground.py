@@ -40,7 +40,7 @@ class Ground:
 
     def mend(self):
         """Everything runs, whatever the test before did."""
-        for name in ("postgres", "redis", "worker", "nginx"):
+        for name in ("postgres", "redis", "mqtt", "worker", "nginx"):
             try:
                 self.stack.pid(name)
             except FileNotFoundError:
