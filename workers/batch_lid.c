@@ -308,7 +308,7 @@ coco_lid_window(coco_lid_work_t *work, coco_lid_robot_t *r)
         return;
     }
 
-    r->until += span;
+    r->until += 2 * span;
     memset(&r->task, 0, sizeof(r->task));
 }
 

@@ -193,7 +193,8 @@ typedef struct {
 } coco_lid_t;
 
 /* All marks and cycles from `from` less this are to be given; up to the newest
- * of what is new and this, at least. */
+ * of what is new and twice this, at least: opens that no close parts carry a
+ * change along. */
 int64_t coco_lid_span_ms(const coco_lid_rules_t *rules);
 
 /* With an `until`: cycles that began later than this are left as they are, for

@@ -136,7 +136,8 @@ store_look(lid_store_t *store, int64_t from, int64_t to, int64_t now)
     }
 
     since = from - coco_lid_span_ms(&store->rules);
-    until = store->bounded ? to + coco_lid_span_ms(&store->rules) : INT64_MAX;
+    until = store->bounded ? to + 2 * coco_lid_span_ms(&store->rules)
+                           : INT64_MAX;
 
     *lid = (coco_lid_t) {
         .serial = coco_string("R-1"),
