@@ -18,6 +18,8 @@ static unsigned coco_writer_parts(const coco_lane_options_t *options);
 static int coco_writer_lists(coco_writer_t *w);
 static int coco_writer_part(coco_writer_t *w, coco_item_t *items,
     size_t count);
+static coco_turn_e coco_writer_try(coco_writer_t *w, coco_item_t *items,
+    size_t count);
 static coco_turn_e coco_writer_transaction(coco_writer_t *w,
     coco_item_t *items, size_t count);
 static coco_turn_e coco_writer_turn(coco_writer_t *w);
@@ -226,7 +228,7 @@ coco_writer_part(coco_writer_t *w, coco_item_t *items, size_t count)
     bool  made = false;
 
     for ( ;; ) {
-        switch (coco_writer_transaction(w, items, count)) {
+        switch (coco_writer_try(w, items, count)) {
 
         case COCO_TURN_DONE:
             coco_backoff_reset(&w->backoff);
@@ -266,6 +268,28 @@ coco_writer_part(coco_writer_t *w, coco_item_t *items, size_t count)
             return COCO_ERROR;
         }
     }
+}
+
+
+/* A transaction that fails leaves nothing in the arena: it may have to be tried
+ * for hours. */
+static coco_turn_e
+coco_writer_try(coco_writer_t *w, coco_item_t *items, size_t count)
+{
+    coco_turn_e        rc;
+    coco_arena_mark_t  mark = coco_arena_mark(&w->arena);
+
+    rc = coco_writer_transaction(w, items, count);
+
+    if (rc != COCO_TURN_DONE) {
+        coco_arena_rewind(&w->arena, mark);
+
+        for (size_t i = 0; i < count; i++) {
+            items[i].details.data = NULL;
+        }
+    }
+
+    return rc;
 }
 
 

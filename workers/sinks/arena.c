@@ -77,6 +77,35 @@ coco_arena_trim(coco_arena_t *arena, void *p, size_t used)
 }
 
 
+coco_arena_mark_t
+coco_arena_mark(const coco_arena_t *arena)
+{
+    coco_arena_block_t  *b = arena->blocks;
+
+    return (coco_arena_mark_t) { b, b != NULL ? b->used : 0 };
+}
+
+
+void
+coco_arena_rewind(coco_arena_t *arena, coco_arena_mark_t mark)
+{
+    coco_arena_block_t  *b;
+
+    if (mark.block == NULL) {
+        coco_arena_reset(arena);
+        return;
+    }
+
+    while (arena->blocks != mark.block) {
+        b = arena->blocks;
+        arena->blocks = b->next;
+        free(b);
+    }
+
+    arena->blocks->used = mark.used;
+}
+
+
 void
 coco_arena_reset(coco_arena_t *arena)
 {

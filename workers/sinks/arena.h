@@ -14,12 +14,21 @@ typedef struct {
     coco_arena_block_t  *blocks;    /* the newest first */
 } coco_arena_t;
 
+/* Where an arena stands. */
+typedef struct {
+    coco_arena_block_t  *block;     /* NULL: it is empty */
+    size_t               used;
+} coco_arena_mark_t;
+
 /* NULL without memory. Aligned for any type. */
 void *coco_arena_alloc(coco_arena_t *arena, size_t size);
 /* A copy of a string; an absent one stays absent. COCO_ERROR: no memory. */
 int coco_arena_copy(coco_arena_t *arena, coco_str_t *ret, coco_str_t s);
 /* Gives back what the last allocation, p, has over `used` bytes. */
 void coco_arena_trim(coco_arena_t *arena, void *p, size_t used);
+/* What was taken since the mark is given back. */
+coco_arena_mark_t coco_arena_mark(const coco_arena_t *arena);
+void coco_arena_rewind(coco_arena_t *arena, coco_arena_mark_t mark);
 /* Everything is given back; the first block is kept for the next batch. */
 void coco_arena_reset(coco_arena_t *arena);
 void coco_arena_free(coco_arena_t *arena);
