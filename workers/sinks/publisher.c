@@ -421,7 +421,6 @@ static void
 coco_publisher_close(coco_publisher_t *p)
 {
     p->up = false;
-    p->in_flight = 0;
 
     /* may report a message, with the socket closed already */
     mosquitto_destroy(p->mosq);
@@ -434,6 +433,8 @@ coco_publisher_close(coco_publisher_t *p)
                             COCO_PUBLISHER_LOST, p->text);
         }
     }
+
+    p->in_flight = 0;
 }
 
 
