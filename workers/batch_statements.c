@@ -311,7 +311,8 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " where c.id = u.id and c.serial = u.serial and c.acked_at is null",
     "utT", "state" },
 
-/* What was OPENED stays so. A row for each channel that waits for it. */
+/* What was OPENED stays so. A row for each channel that waits for it. Nothing
+ * is left to do when the time of a request over HTTP is over. */
 [COCO_S_COMMANDS_END] = {
     "with c as (update coco.robot_command c set outcome = u.outcome,"
     "  reason = u.reason, cycle_id = u.cycle_id, done_at = now(),"
@@ -321,7 +322,9 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     "  u (id, serial, outcome, reason, cycle_id)"
     "  where c.id = u.id and c.serial = u.serial and (c.outcome is null"
     "   or (u.outcome = 'OPENED' and c.outcome <> 'OPENED'))"
-    "  returning c.id, c.reply_to)"
+    "  returning c.id, c.reply_to),"
+    " t as (delete from coco.robot_task t using c"
+    "  where t.id = coco.id_derive('EXPIRY ' || c.id))"
     " select c.id, channel from c"
     " left join lateral unnest(c.reply_to) channel on true",
     "utttu", "state" },
