@@ -73,13 +73,14 @@ static const ngx_coco_lid_column_t  ngx_coco_lid_cycle_columns[] = {
 
 /* serial, from, to, cursor (order_at, id), limit + 1; the order and the bounds
  * are those of the time that events are applied by. Its last column is the
- * cursor's. */
+ * cursor's. By h.id, not the text of the first column: by index, whatever the
+ * plan, or each page would read all that is known of the robot. */
 ngx_coco_pg_statement_t  ngx_coco_state_lid_history = {
     ngx_string("coco_lid_history"),
     "select id::text, type, coco.to_ms(ts), coco.to_ms(received_at), trigger,"
     "       source, reference_id, command_id, lid_opened, reason,"
     "       details::text, coco.to_ms(order_at)"
-    "  from coco.lid_cycle_event_history"
+    "  from coco.lid_cycle_event_history h"
     " where serial = $1::text"
     "   and order_at >= coalesce(coco.from_ms($2::bigint), '-infinity')"
     "   and order_at < coalesce(coco.from_ms($3::bigint), 'infinity')"
@@ -87,7 +88,7 @@ ngx_coco_pg_statement_t  ngx_coco_state_lid_history = {
     "   and (order_at, id)"
     "       < (coalesce(coco.from_ms($4::bigint), 'infinity'),"
     "          coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))"
-    " order by order_at desc, id desc limit $6::bigint",
+    " order by order_at desc, h.id desc limit $6::bigint",
     6, NGX_COCO_PG_SLOW, 0
 };
 

@@ -91,7 +91,24 @@ our @Bad = (
 
 our $Opened = qr/^\{"opened":true,"cycleId":"[0-9a-f-]{36}","commandId":"[0-9a-f-]{36}"\}$/;
 
+# How Postgres runs the statement of that name for whatever values.
+sub plan_of {
+    my ($name, $types, $values) = @_;
+    open my $file, '<', "$ENV{TEST_NGINX_COCO_ROOT}/ngx_coco_state_lid.c"
+        or die $!;
+    my ($code) = do { local $/; <$file> } =~ /"$name"\),\n(.*?),\n/s
+        or die "no statement is called $name";
+    my $statement = join ' ', $code =~ /"(.*)"/g;
+
+    return sql("set plan_cache_mode = force_generic_plan;"
+        . "set enable_seqscan = off; set enable_bitmapscan = off;"
+        . "prepare s($types) as $statement; explain execute s($values);");
+}
+
 plan 'no_plan';
+unlike(plan_of('coco_lid_history', 'text, bigint, bigint, bigint, uuid, bigint',
+    "'s180-a', null, null, null, null, 2"), qr/Sort/, 'a page of the history is'
+    . ' read by index, and no more of it');
 run_tests();
 
 my $columns = "source, reference_id, caller, command, issued_at = next_send_at,"

@@ -14,7 +14,7 @@ alter table coco.lid_cycle_event_history
                              (least(ts, received_at)) stored;
 
 create index lid_cycle_event_history_serial_order
-    on coco.lid_cycle_event_history (serial, order_at);
+    on coco.lid_cycle_event_history (serial, order_at, id);
 
 
 -- State service.  A cycle is what lies between two closes of a lid.  state is
@@ -204,6 +204,8 @@ create table coco.anomaly (
 );
 
 create index anomaly_ts on coco.anomaly (ts desc, id desc);
+create index anomaly_serial on coco.anomaly (serial, ts desc, id desc);
+create index anomaly_kind on coco.anomaly (kind, ts desc, id desc);
 
 
 -- An id of the form that the core derives (version 8 of RFC 9562), of text.  One
