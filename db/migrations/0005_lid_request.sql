@@ -36,10 +36,10 @@ $$;
 
 
 -- Commands a robot to open its lid, unless it moves, and puts down in the
--- history what was asked for, and by whom in the command.  Who calls it wakes
--- the worker after the commit: transactions that notify commit one by one.  The command expires
+-- history what was asked for, and by whom in the command.  The command expires
 -- a little before those who wait give up, so that they can be told of what
--- came at the last moment.
+-- came at the last moment.  Who calls it wakes the worker after the commit:
+-- transactions that notify commit one by one.
 create function coco.lid_command(p_caller text, p_serial text, p_source text,
                                  p_reference text, p_timeout_ms bigint,
                                  p_reply_to text,
