@@ -1,5 +1,6 @@
 /*
- * Which request an open or a failure answers, and what that says of commands.
+ * Which request an open or a failure answers, or a close names, and what that
+ * says of commands.
  * Must never ask in which order the marks came, only when they happened.
  */
 
@@ -7,6 +8,7 @@
 
 
 static bool mark_opens(const coco_lid_mark_t *mark);
+static bool mark_closes(const coco_lid_mark_t *mark);
 static size_t request_named(const coco_lid_mark_t *marks, size_t newest,
     const coco_id_t *command);
 static size_t request_live(const coco_lid_mark_t *marks, size_t newest,
@@ -38,14 +40,15 @@ coco_lid_link(coco_lid_mark_t *marks, size_t count, int64_t window_ms)
         opens = mark_opens(mark);
 
         if (!mark->has_command
-            || !(opens || mark->event == COCO_LID_OPEN_FAILED))
+            || !(opens || mark_closes(mark)
+                 || mark->event == COCO_LID_OPEN_FAILED))
         {
             continue;
         }
 
         mark->request = request_named(marks, newest, &mark->command);
 
-        if (mark->request != COCO_LID_NO_INDEX) {
+        if (mark->request != COCO_LID_NO_INDEX && !mark_closes(mark)) {
             marks[mark->request].taken |= opens;
             marks[mark->request].failed |= !opens;
         }
@@ -76,6 +79,15 @@ mark_opens(const coco_lid_mark_t *mark)
 {
     return mark->event == COCO_LID_OPENED
            || mark->event == COCO_LID_PIN_OPENED;
+}
+
+
+/* A close answers nothing: the open that it names may come yet. */
+static bool
+mark_closes(const coco_lid_mark_t *mark)
+{
+    return mark->event == COCO_LID_CLOSED
+           || mark->event == COCO_LID_PIN_CLOSED;
 }
 
 

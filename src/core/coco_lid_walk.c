@@ -29,7 +29,8 @@ static int cycle_begin(lid_walk_t *walk);
 static void open_add(coco_lid_cycle_t *cycle, const coco_lid_mark_t *mark,
     const coco_lid_mark_t *marks);
 static int source_rank(coco_lid_source_e source);
-static void close_add(coco_lid_cycle_t *cycle, const coco_lid_mark_t *mark);
+static void close_add(coco_lid_cycle_t *cycle, const coco_lid_mark_t *mark,
+    const coco_lid_mark_t *marks);
 static void cycle_finish(coco_lid_cycle_t *cycle);
 
 
@@ -277,7 +278,7 @@ walk_step(lid_walk_t *walk, coco_lid_mark_t *mark,
         open_add(cycle, mark, marks);
 
     } else {
-        close_add(cycle, mark);
+        close_add(cycle, mark, marks);
     }
 
     return COCO_OK;
@@ -384,10 +385,12 @@ source_rank(coco_lid_source_e source)
 
 /* resynced is, until the cycle is finished: only heartbeats saw it close. */
 static void
-close_add(coco_lid_cycle_t *cycle, const coco_lid_mark_t *mark)
+close_add(coco_lid_cycle_t *cycle, const coco_lid_mark_t *mark,
+    const coco_lid_mark_t *marks)
 {
-    bool                seen = mark->event == COCO_LID_SEEN_CLOSED;
-    coco_lid_trigger_e  trigger = mark->trigger;
+    bool                    seen = mark->event == COCO_LID_SEEN_CLOSED;
+    coco_lid_trigger_e      trigger = mark->trigger;
+    const coco_lid_mark_t  *request;
 
     if (trigger == COCO_TRIGGER_NONE) {
         trigger = mark->event == COCO_LID_PIN_CLOSED
@@ -413,8 +416,21 @@ close_add(coco_lid_cycle_t *cycle, const coco_lid_mark_t *mark)
     cycle->closed_at = mark->at;
     cycle->wait_until = mark->wait_until;
     cycle->resynced = seen;
-    cycle->reason = cycle->has_open ? COCO_LID_WHOLE
-                                    : COCO_LID_CLOSE_WITHOUT_OPEN;
+
+    if (cycle->has_open) {
+        cycle->reason = COCO_LID_WHOLE;
+        return;
+    }
+
+    cycle->reason = COCO_LID_CLOSE_WITHOUT_OPEN;
+
+    if (mark->request != COCO_LID_NO_INDEX) {
+        request = &marks[mark->request];
+        cycle->source = request->source;
+        cycle->reference = request->reference;
+        cycle->has_command = request->has_command;
+        cycle->command = request->command;
+    }
 }
 
 
@@ -425,7 +441,8 @@ cycle_finish(coco_lid_cycle_t *cycle)
         cycle->trigger = cycle->open_trigger;
     }
 
-    if (cycle->resynced) {
+    /* an operator's cycle loads nothing, whoever saw it close */
+    if (cycle->resynced && cycle->source != COCO_SOURCE_OPERATOR) {
         cycle->source = COCO_SOURCE_RESYNC;
     }
 

@@ -1036,6 +1036,38 @@ heartbeats_close_what_was_asked_for(void **state)
 
 
 static void
+operator_stays_one_whoever_saw_it_close(void **state)
+{
+    put(request_make("r", COCO_SOURCE_OPERATOR, none, 0), 0);
+    happen("o", COCO_LID_OPENED, 500);
+    happen("s", COCO_LID_SEEN_CLOSED, 60000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_OPERATOR, none, 500, 60000);
+    assert_int_equal(store.resyncs, 1);
+}
+
+
+static void
+close_that_names_its_command_needs_no_open(void **state)
+{
+    coco_lid_cycle_t  *cycle;
+
+    put(request_make("r", COCO_SOURCE_QR, QR_REF, 0), 0);
+    put(answering(mark_make("c", COCO_LID_CLOSED, 60000), "r"), 60000);
+    store_wait(&store, LATER);
+
+    cycle = cycle_of(0, 1);
+    assert_int_equal(cycle->reason, COCO_LID_CLOSE_WITHOUT_OPEN);
+    assert_int_equal(cycle->source, COCO_SOURCE_QR);
+    assert_true(coco_str_equal(cycle->reference, QR_REF));
+    assert_published(0, 1);
+
+    put(answering(mark_make("o", COCO_LID_OPENED, 500), "r"), 90000);
+    assert_whole(cycle_of(0, 1), COCO_SOURCE_QR, QR_REF, 500, 60000);
+    assert_published(0, 1);
+}
+
+
+static void
 late_events_take_over_from_heartbeats(void **state)
 {
     coco_id_t  id;
@@ -1368,6 +1400,8 @@ main(void)
         TEST(open_and_close_at_one_time_are_a_cycle),
         TEST(heartbeats_open_and_close),
         TEST(heartbeats_close_what_was_asked_for),
+        TEST(operator_stays_one_whoever_saw_it_close),
+        TEST(close_that_names_its_command_needs_no_open),
         TEST(late_events_take_over_from_heartbeats),
         TEST(late_close_parts_a_cycle),
         TEST(opening_is_told_once_when_its_cycle_is_parted),
