@@ -97,11 +97,11 @@ static ngx_coco_pg_statement_t  ngx_coco_state_dead_letters = {
     "       substr(payload, 1, 1048576), coco.to_ms(received_at)::text,"
     "       coco.to_ms(replayed_at)::text, replay_outcome,"
     "       octet_length(payload)::text"
-    "  from coco.dead_letter"
+    "  from coco.dead_letter d"
     " where (received_at, id)"
     "       < (coalesce(coco.from_ms($1::bigint), 'infinity'),"
     "          coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))"
-    " order by received_at desc, id desc limit $3::bigint",
+    " order by d.received_at desc, d.id desc limit $3::bigint",
     3, NGX_COCO_PG_SLOW, 1
 };
 
