@@ -61,6 +61,10 @@ def rss(pid):
                     if line.startswith("VmRSS:"))
 
 
+# Of a process: one for commands, and one that listens to replies.
+CONNECTIONS = 2
+
+
 def clients(stack):
     """Connections of nginx to Redis."""
     with redis.Redis.from_url(stack.redis_url) as server:
@@ -98,7 +102,7 @@ def test_reload_under_load_drops_nothing(backends, nginx, serial):
     assert not failures, failures[:10]
     await_for("old workers exit", gone(old - one.workers()))
     await_for("their connections are closed",
-              lambda: clients(backends) == len(one.workers()))
+              lambda: clients(backends) == CONNECTIONS * len(one.workers()))
     assert one.quit() < 5
 
 
