@@ -183,7 +183,7 @@ def test_a_refused_receipt_comes_again_as_a_duplicate(worker, queues, proxy,
 
 
 def throttled(proxy, worker, queues, sql, answer):
-    name, counts = serial(), itertools.count()
+    name, counts, begun = serial(), itertools.count(), time.monotonic()
     proxy.rule = lambda action, body: \
         answer if next(counts) % 3 != 0 else None
     one = worker()
@@ -192,7 +192,9 @@ def throttled(proxy, worker, queues, sql, answer):
                                  int(time.time() * 1000))])
     await_empty(queues["state"], seconds=40)
     assert rows(sql, name) == 30
-    assert one.log().count("sqs_failed") <= 6, one.log()
+    # each of the three queues says so once in 10 s
+    lines = 3 * (1 + (time.monotonic() - begun) // 10)
+    assert one.log().count("sqs_failed") <= lines, one.log()
     return one
 
 
