@@ -9,9 +9,10 @@
  *     http|mqtt ASKERS SLOWEST_MS GAP_MS SECONDS
  *
  * Each asker has a robot of its own, which takes between half of SLOWEST_MS
- * and all of it, and asks again GAP_MS after an answer. Prints a line for each
- * answer, "OUT ROBOT BACK" in microseconds: until the robot has the command,
- * until it reports, until the asker knows; then "end FAILED".
+ * and all of it, and asks again about GAP_MS after an answer: half as long, up
+ * to half as long again, by chance. Prints a line for each answer, "OUT ROBOT
+ * BACK" in microseconds: until the robot has the command, until it reports,
+ * until the asker knows; then "end FAILED".
  */
 
 #include "lid_bench.h"
@@ -32,7 +33,7 @@ typedef struct {
 typedef struct {
     int         http;                   /* else bare */
     int         count;
-    int64_t     gap;                    /* us */
+    int64_t     gap;                    /* us, on average */
     int64_t     until;
     int         waiting;
     int         failed;
@@ -126,7 +127,8 @@ answered(round_t *round, asker_t *a, int ok)
     received = atomic_load(&t->received);
     published = atomic_load(&t->published);
     round->waiting--;
-    a->at = now + round->gap;
+    a->at = now + round->gap / 2
+            + (int64_t) (round->gap * (rand() / (RAND_MAX + 1.0)));
 
     if (!ok || received == 0 || published == 0) {
         round->failed++;
