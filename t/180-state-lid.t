@@ -123,10 +123,10 @@ is(sql("select h.type, h.ts = c.issued_at, h.received_at = h.ts, h.source,"
     . " from coco.lid_cycle_event_history h join coco.robot_command c"
     . " using (serial) where serial = 's180-opens-a'"),
     'LID_OPEN_REQUEST|t|t|OPERATOR|d-1 "é"|t', 'its history');
-is(sql("select kind, due_at = expires_at, data = jsonb_build_object("
+is(sql("select kind, due_at - issued_at, data = jsonb_build_object("
     . "'command', c.id) from coco.robot_task t join coco.robot_command c"
     . " using (serial) where serial = 's180-opens-a'"),
-    'EXPIRY|t|t', 'its expiry');
+    'EXPIRY|00:00:01|t', 'its expiry, once nobody waits');
 is(sql("select count(*) from coco.robot_command"
     . " where serial = 's180-moves'"), 0, 'what moves gets no command');
 is(sql("select type, source, reason from coco.lid_cycle_event_history"

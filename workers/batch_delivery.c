@@ -302,6 +302,8 @@ coco_deliveries_read(coco_writer_t *w, const PGresult *res)
         coco_pg_get_uuid(&r->loaded_cycle, res, row, 4);
         r->loaded_here = !PQgetisnull(res, row, 4);
         r->early_close_at = coco_pg_get_time(res, row, 5);
+        r->loaded_at = coco_pg_get_time(res, row, 6);
+        r->arrived_at = coco_pg_get_time(res, row, 7);
 
         /* the result goes with the next round */
         if (coco_arena_copy(&w->arena, &r->serial, coco_pg_get(res, row, 2))

@@ -222,6 +222,7 @@ coco_lid_group(coco_lid_work_t *work)
             r->until = COCO_NEVER;
             r->from = COCO_NEVER;
             r->due_from = COCO_NEVER;
+            r->position.at = COCO_NEVER;
             coco_lid_task_id(&r->task, item->serial, COCO_NEVER);
         }
 
@@ -449,9 +450,7 @@ coco_lid_place(coco_lid_work_t *work, coco_lid_robot_t *r)
     p->is_open = r->lid.is_open;
     p->changed_at = r->lid.changed_at;
 
-    if (p->has_suspect
-        && p->suspect_at <= p->changed_at + work->rules.window_ms)
-    {
+    if (p->has_suspect && p->suspect_at <= p->changed_at) {
         p->has_suspect = false;
     }
 }
@@ -464,8 +463,7 @@ coco_lid_seen(coco_writer_t *w, coco_lid_robot_t *r, const coco_task_t *seen)
     coco_lid_place_t  *p = &r->place;
 
     if (!p->known
-        || (p->changed_at != COCO_NEVER
-            && seen->ts <= p->changed_at + w->lid->rules.window_ms))
+        || (p->changed_at != COCO_NEVER && seen->ts <= p->changed_at))
     {
         return COCO_OK;
     }

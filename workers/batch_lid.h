@@ -72,8 +72,7 @@ typedef struct {
     size_t                   cycle_count;
     coco_delivery_record_t  *deliveries;
     size_t                   delivery_count;
-    bool                     has_position;
-    double                   position[2];
+    coco_position_t          position;
 
     bool                     looked;        /* lid is filled */
     coco_lid_t               lid;

@@ -22,7 +22,6 @@ coco_lid_pin(coco_writer_t *w, coco_lid_robot_t *r, const coco_item_t *item)
 {
     char                          *p;
     int64_t                        at, age;
-    const char                    *reason;
     coco_lid_source_e              source;
     const coco_robot_event_t      *e = &item->event;
     const coco_delivery_record_t  *delivery;
@@ -30,25 +29,24 @@ coco_lid_pin(coco_writer_t *w, coco_lid_robot_t *r, const coco_item_t *item)
     at = e->ts < e->received_at ? e->ts : e->received_at;
     age = w->lid->now - at;
 
-    if (age > w->options->lid_pin_age_ms) {
-        p = coco_arena_alloc(&w->arena, 64);
-        if (p == NULL) {
-            return COCO_ERROR;
-        }
+    p = coco_arena_alloc(&w->arena, COCO_PIN_REASON);
+    if (p == NULL) {
+        return COCO_ERROR;
+    }
 
-        snprintf(p, 64, "it came %lld s late", (long long) (age / 1000));
+    if (age > w->options->lid_pin_age_ms) {
+        snprintf(p, COCO_PIN_REASON, "it came %lld s late",
+                 (long long) (age / 1000));
 
         return coco_lid_pin_refuse(w, r, item, (coco_str_t) { p, strlen(p) });
     }
 
     delivery = coco_service_deliveries_pin(r->deliveries, r->delivery_count,
-                                           e->pin,
-                                           r->has_position ? r->position
-                                                           : NULL,
-                                           &source, &reason);
+                                           e->pin, &r->position, w->lid->now,
+                                           w->options->lid_pin_age_ms,
+                                           &source, p);
     if (delivery == NULL) {
-        return coco_lid_pin_refuse(w, r, item,
-                                   (coco_str_t) { reason, strlen(reason) });
+        return coco_lid_pin_refuse(w, r, item, (coco_str_t) { p, strlen(p) });
     }
 
     return coco_lid_pin_open(w, r, item, delivery, source);

@@ -628,13 +628,17 @@ coco_lid_take_delivery(coco_writer_t *w, coco_lid_robot_t *r,
     d->dropoff_latitude = coco_pg_get_float(res, row, 8);
     d->dropoff_longitude = coco_pg_get_float(res, row, 9);
     d->early_close_at = COCO_NEVER;
+    d->loaded_at = COCO_NEVER;
+    d->arrived_at = COCO_NEVER;
+
+    r->position.latitude = coco_pg_get_float(res, row, 10);
+    r->position.longitude = coco_pg_get_float(res, row, 11);
+    r->position.speed = coco_pg_get_float(res, row, 12);
 
     if (coco_pg_get(res, row, 10).data != NULL
         && coco_pg_get(res, row, 11).data != NULL)
     {
-        r->has_position = true;
-        r->position[0] = coco_pg_get_float(res, row, 10);
-        r->position[1] = coco_pg_get_float(res, row, 11);
+        r->position.at = coco_pg_get_time(res, row, 13);
     }
 
     return coco_arena_copy(&w->arena, &d->pin, coco_pg_get(res, row, 4));

@@ -465,7 +465,7 @@ coco_lid_write_tasks(coco_writer_t *w)
         coco_pg_uuid(pg, &id);
         coco_pg_text(pg, c->serial);
         coco_pg_text(pg, coco_string("EXPIRY"));
-        coco_pg_time(pg, c->expires_at);
+        coco_pg_time(pg, work->now + w->options->lid_timeout_ms);
         coco_pg_json(pg, data);
         rows++;
     }

@@ -248,13 +248,15 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " join coco.robot_command c on c.id = u.id",
     "u", "state" },
 
-/* Of robots whose lid somebody asks to have opened, and where they stand. */
+/* Of robots whose lid somebody asks to have opened, and where they were when
+ * they were last heard. */
 [COCO_S_LID_DELIVERIES] = {
     "select d.serial, d.id, d.status, d.loading_flow, d.pin, d.created_at,"
     " d.pickup_latitude, d.pickup_longitude, d.dropoff_latitude,"
     " d.dropoff_longitude,"
     " (r.details #>> '{location,latitude}')::float8,"
-    " (r.details #>> '{location,longitude}')::float8"
+    " (r.details #>> '{location,longitude}')::float8,"
+    " coalesce((r.details #>> '{location,speed}')::float8, 0), r.order_ts"
     " from unnest($1::text[]) u (serial)"
     " cross join lateral (select * from coco.delivery d"
     "  where d.serial = u.serial and d.serial is not null"
@@ -363,7 +365,8 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
 /* The active ones of the robots, and those that are named. */
 [COCO_S_DELIVERY_LOCK] = {
     "select d.id, d.status, d.serial, d.created_at, d.loaded_cycle,"
-    " d.early_close_at from coco.delivery d where d.id in ("
+    " d.early_close_at, d.loaded_at, d.arrived_at"
+    " from coco.delivery d where d.id in ("
     "  select a.id from unnest($1::text[]) s (serial)"
     "  cross join lateral (select id from coco.delivery d"
     "   where d.serial = s.serial"

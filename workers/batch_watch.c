@@ -228,8 +228,7 @@ coco_watch_lid(coco_writer_t *w, coco_watch_t *watch, const coco_item_t *item,
 
     if (!(item->parts & COCO_PART_LID) || !hb->has_lid
         || (watch->changed_at != COCO_PG_NEVER
-            && item->order.order_ms
-               <= watch->changed_at + w->options->lid_window_ms))
+            && item->order.order_ms <= watch->changed_at))
     {
         return COCO_OK;
     }

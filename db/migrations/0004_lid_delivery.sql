@@ -133,9 +133,11 @@ create table coco.integration (
 
 
 -- Deliveries service.  serial is the driver of the attempt under way.
--- changes counts delivery_event.  loaded_cycle is the cycle that loaded it;
--- early_close_at a close that came on the way to the drop-off: the arrival
--- may be on its way still.
+-- changes counts delivery_event.  loaded_cycle is the cycle that loaded it, by
+-- its close at loaded_at; arrived_at the time of the heartbeat that brought it
+-- where it is, null when none did; early_close_at a close that came on the way
+-- to the drop-off: the arrival may be on its way still.  These three times are
+-- the robot's.
 create table coco.delivery (
     id                 uuid        primary key default gen_random_uuid(),
     provider           text,
@@ -155,6 +157,8 @@ create table coco.delivery (
     cancel_reason      text,
     changes            integer     not null default 0,
     loaded_cycle       uuid,
+    loaded_at          timestamptz,
+    arrived_at         timestamptz,
     early_close_at     timestamptz,
     created_at         timestamptz not null,
     updated_at         timestamptz not null,

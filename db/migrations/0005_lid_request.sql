@@ -38,7 +38,8 @@ $$;
 -- Commands a robot to open its lid, unless it moves, and puts down in the
 -- history what was asked for, and by whom in the command.  The command expires
 -- a little before those who wait give up, so that they can be told of what
--- came at the last moment.  Who calls it wakes the worker after the commit:
+-- came at the last moment; its outcome is EXPIRED only once they have.  Who
+-- calls it wakes the worker after the commit:
 -- transactions that notify commit one by one.
 create function coco.lid_command(p_caller text, p_serial text, p_source text,
                                  p_reference text, p_timeout_ms bigint,
@@ -85,7 +86,8 @@ begin
             p_reference);
 
     perform coco.robot_task_put(coco.id_derive('EXPIRY ' || v_id), p_serial,
-                                'EXPIRY', v_expires,
+                                'EXPIRY', v_now + interval '1 millisecond'
+                                          * p_timeout_ms,
                                 jsonb_build_object('command', v_id));
 
     status := 202;

@@ -183,6 +183,8 @@ begin
            cancel_reason = new.cancel_reason,
            changes = new.changes,
            loaded_cycle = new.loaded_cycle,
+           loaded_at = new.loaded_at,
+           arrived_at = new.arrived_at,
            early_close_at = new.early_close_at,
            updated_at = new.updated_at
      where d.id = new.id;
@@ -227,8 +229,8 @@ end $$;
 
 
 -- What a message changes: true when the delivery was in p_from and is now in
--- p_to.  p_cycle is the lid cycle that loaded it.  With p_to = p_from only
--- the early close is kept.
+-- p_to, at p_at by the robot's clock.  p_cycle is the lid cycle that loaded it.
+-- With p_to = p_from only the early close is kept.
 create function coco.delivery_apply(p_delivery uuid, p_from text, p_to text,
                                     p_at timestamptz, p_cycle uuid,
                                     p_early_close timestamptz)
@@ -254,9 +256,12 @@ begin
     end if;
 
     new.status := p_to;
+    new.arrived_at := case when p_to in ('AtPickup', 'AtDropoff') then p_at
+                      end;
 
     if p_to = 'LoadedWaitingForPilot' then
         new.loaded_cycle := p_cycle;
+        new.loaded_at := p_at;
     end if;
 
     perform coco.delivery_set(old, new, p_at, null);
@@ -397,6 +402,7 @@ begin
         new.status := move ->> 'to';
         new.serial := coalesce(p_body ->> 'serial', old.serial);
         new.cancel_reason := p_body ->> 'reason';
+        new.arrived_at := null;
 
         if new is distinct from old then
             new := coco.delivery_set(old, new, clock_timestamp(),

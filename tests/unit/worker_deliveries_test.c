@@ -54,6 +54,8 @@ test_record(uint32_t number, coco_delivery_status_e status)
         .pickup_longitude = -118.25,
         .dropoff_latitude = 34.06,
         .dropoff_longitude = -118.25,
+        .loaded_at = COCO_NEVER,
+        .arrived_at = COCO_NEVER,
         .early_close_at = COCO_NEVER
     };
 }
@@ -366,6 +368,150 @@ a_close_before_its_arrival_completes_with_it(void **state)
 }
 
 
+/* What is older than the load or the arrival completes nothing, in whichever
+ * order it comes. */
+static void
+a_late_close_completes_nothing(void **state)
+{
+    char                    buf[COCO_ID_TEXT_LEN];
+    bool                    counts;
+    coco_lid_close_t        close = test_close(8, COCO_SOURCE_QR, false);
+    coco_delivery_effect_t  effect;
+    coco_delivery_record_t  record;
+
+    for (int n = 0; n < 3 * 3 * 2 * 2; n++) {
+        record = test_record(1, n / 9 % 2 ? COCO_DELIVERY_ENROUTE_TO_DROPOFF
+                                          : COCO_DELIVERY_AT_DROPOFF);
+        record.loaded_here = true;
+        record.loaded_cycle = test_id(7);
+        record.loaded_at = NOW - 1 + n % 3;
+        record.arrived_at = NOW - 1 + n / 3 % 3;
+        counts = record.loaded_at < NOW && record.arrived_at <= NOW;
+        close.data.reference = (coco_str_t) { NULL, 0 };
+
+        if (n / 18) {
+            close.data.reference = test_reference(buf, 1);
+        }
+
+        if (record.status == COCO_DELIVERY_ENROUTE_TO_DROPOFF) {
+            record.arrived_at = COCO_NEVER;
+            coco_service_deliveries_close(&record, 1, &close, NOW, &effect);
+            assert_int_equal(effect.early, record.loaded_at < NOW);
+            coco_service_deliveries_arrival(&record,
+                                            COCO_DELIVERY_ARRIVE_DROPOFF,
+                                            NOW - 1 + n / 3 % 3, &effect);
+            assert_int_equal(effect.to[1], counts ? COCO_DELIVERY_COMPLETED
+                                                  : COCO_DELIVERY_NONE);
+
+        } else {
+            coco_service_deliveries_close(&record, 1, &close, NOW, &effect);
+            assert_int_equal(effect.to[0], counts ? COCO_DELIVERY_COMPLETED
+                                                  : COCO_DELIVERY_NONE);
+        }
+
+        assert_int_equal(effect.anomaly, COCO_ANOMALY_NONE);
+        assert_int_equal(record.status, counts ? COCO_DELIVERY_COMPLETED
+                                               : COCO_DELIVERY_AT_DROPOFF);
+        assert_int_equal(record.arrived_at == COCO_NEVER, counts);
+    }
+}
+
+
+static void
+a_close_is_the_time_of_its_load(void **state)
+{
+    coco_lid_close_t        close = test_close(7, COCO_SOURCE_NONE, false);
+    coco_delivery_effect_t  effect;
+    coco_delivery_record_t  record = test_record(1, COCO_DELIVERY_ASSIGNED);
+
+    close.closed_at = NOW - HOUR;
+    coco_service_deliveries_close(&record, 1, &close, NOW, &effect);
+    assert_int_equal(record.loaded_at, NOW - HOUR);
+}
+
+
+/* Without a reference, that is: who names a delivery means it. */
+static void
+a_close_from_before_the_visit_loads_nothing(void **state)
+{
+    char                    buf[COCO_ID_TEXT_LEN];
+    coco_lid_close_t        close = test_close(8, COCO_SOURCE_NONE, false);
+    coco_delivery_effect_t  effect;
+    coco_delivery_record_t  record;
+
+    for (int64_t ago = 59999; ago <= 60001; ago++) {
+        record = test_record(1, COCO_DELIVERY_ENROUTE_TO_PICKUP);
+        coco_service_deliveries_arrival(&record, COCO_DELIVERY_ARRIVE_PICKUP,
+                                        NOW + ago, &effect);
+        assert_int_equal(record.arrived_at, NOW + ago);
+        coco_service_deliveries_close(&record, 1, &close, NOW + ago, &effect);
+        assert_int_equal(effect.to[0], ago > 60000 ? COCO_DELIVERY_NONE
+                                                   : COCO_DELIVERY_LOADED);
+        assert_int_equal(effect.anomaly, ago > 60000
+                         ? COCO_ANOMALY_NO_DELIVERY : COCO_ANOMALY_NONE);
+    }
+
+    assert_string_equal(effect.reason, "the lid was closed over 60 s before "
+                                       "the robot came to the pickup");
+
+    close.data.source = COCO_SOURCE_OPERATOR;
+    coco_service_deliveries_close(&record, 1, &close, NOW, &effect);
+    assert_int_equal(effect.anomaly, COCO_ANOMALY_NONE);
+
+    close = test_close(8, COCO_SOURCE_QR, false);
+    close.data.reference = test_reference(buf, 1);
+    coco_service_deliveries_close(&record, 1, &close, NOW, &effect);
+    assert_int_equal(effect.to[0], COCO_DELIVERY_LOADED);
+
+    /* nobody knows when it came */
+    record = test_record(1, COCO_DELIVERY_AT_PICKUP);
+    close = test_close(8, COCO_SOURCE_NONE, false);
+    close.closed_at = NOW - 20 * HOUR;
+    coco_service_deliveries_close(&record, 1, &close, NOW, &effect);
+    assert_int_equal(effect.to[0], COCO_DELIVERY_LOADED);
+}
+
+
+/* The others wait for their turn. */
+static void
+of_several_the_one_at_its_drop_off_is_completed(void **state)
+{
+    bool                    acts;
+    coco_lid_close_t        close;
+    coco_delivery_effect_t  effect;
+    coco_delivery_record_t  records[3];
+
+    for (int n = 0; n < COCO_SOURCES * 2; n++) {
+        close = test_close(8, n / 2, n % 2);
+        acts = close.complete == (close.data.source == COCO_SOURCE_PIN);
+        records[0] = test_record(1, COCO_DELIVERY_ENROUTE_TO_PICKUP);
+        records[1] = test_record(2, COCO_DELIVERY_AT_DROPOFF);
+        records[2] = test_record(3, COCO_DELIVERY_LOADED);
+
+        coco_service_deliveries_close(records, 3, &close, NOW, &effect);
+        assert_ptr_equal(effect.delivery, acts ? &records[1] : NULL);
+        assert_int_equal(effect.to[0], acts ? COCO_DELIVERY_COMPLETED
+                                            : COCO_DELIVERY_NONE);
+        assert_int_equal(effect.anomaly, COCO_ANOMALY_NONE);
+    }
+
+    close = test_close(8, COCO_SOURCE_NONE, false);
+
+    /* it is none at that drop-off */
+    records[1] = test_record(2, COCO_DELIVERY_AT_DROPOFF);
+    records[1].arrived_at = NOW + 1;
+    coco_service_deliveries_close(records, 3, &close, NOW, &effect);
+    assert_null(effect.delivery);
+    assert_int_equal(effect.anomaly, COCO_ANOMALY_SEVERAL_DELIVERIES);
+
+    /* nor does anybody know of two */
+    records[0] = test_record(1, COCO_DELIVERY_AT_DROPOFF);
+    coco_service_deliveries_close(records, 3, &close, NOW, &effect);
+    assert_null(effect.delivery);
+    assert_int_equal(effect.anomaly, COCO_ANOMALY_SEVERAL_DELIVERIES);
+}
+
+
 static void
 a_heartbeat_arrives_near_and_slow(void **state)
 {
@@ -408,12 +554,32 @@ a_heartbeat_arrives_near_and_slow(void **state)
 }
 
 
+/* Seen from a robot that was there, `ago` ms before. */
+static const coco_delivery_record_t *
+test_pin(const coco_delivery_record_t *records, size_t count,
+    const char *pin, double latitude, double speed, int64_t ago,
+    coco_lid_source_e *ret_source, char ret_reason[COCO_PIN_REASON])
+{
+    coco_position_t  position = { latitude, -118.25, speed, NOW - ago };
+
+    if (ago < 0) {
+        position.at = COCO_NEVER;
+    }
+
+    ret_reason[0] = '\0';
+
+    return coco_service_deliveries_pin(records, count,
+               (coco_str_t) { pin, pin ? strlen(pin) : 0 }, &position, NOW,
+               60000, ret_source, ret_reason);
+}
+
+
 static void
 a_pin_opens_for_the_delivery_that_has_it(void **state)
 {
-    const char              *reason;
-    coco_lid_source_e        source;
-    coco_delivery_record_t   records[2];
+    char                    reason[COCO_PIN_REASON];
+    coco_lid_source_e       source;
+    coco_delivery_record_t  records[2];
 
     for (int s = COCO_DELIVERY_CREATED; s < COCO_DELIVERY_STATUSES; s++) {
         bool  waits = s == COCO_DELIVERY_ASSIGNED
@@ -425,13 +591,11 @@ a_pin_opens_for_the_delivery_that_has_it(void **state)
             records[0] = test_record(1, s);
             records[0].pin = coco_string("0417");
             records[0].flow = flow;
-            reason = NULL;
 
-            assert_ptr_equal(
-                coco_service_deliveries_pin(records, 1, coco_string("0417"),
-                                            NULL, &source, &reason),
+            assert_ptr_equal(test_pin(records, 1, "0417", 0, 0, -1, &source,
+                                      reason),
                 waits && flow != COCO_SOURCE_PINLESS ? records : NULL);
-            assert_int_equal(reason == NULL,
+            assert_int_equal(reason[0] == '\0',
                              waits && flow != COCO_SOURCE_PINLESS);
         }
     }
@@ -442,57 +606,98 @@ a_pin_opens_for_the_delivery_that_has_it(void **state)
     records[1].pin = coco_string("0417");
 
     source = COCO_SOURCE_NONE;
-    assert_ptr_equal(coco_service_deliveries_pin(records, 2,
-                         coco_string("0417"), NULL, &source, &reason),
-                     &records[1]);
+    assert_ptr_equal(test_pin(records, 2, "0417", 0, 0, HOUR, &source,
+                              reason), &records[1]);
     assert_int_equal(source, COCO_SOURCE_PIN);
 
-    reason = NULL;
-    assert_null(coco_service_deliveries_pin(records, 2, coco_string("0418"),
-                                            NULL, &source, &reason));
-    assert_non_null(reason);
-    assert_null(strstr(reason, "0418"));
-    assert_null(coco_service_deliveries_pin(records, 2, coco_string("041"),
-                                            NULL, &source, &reason));
-    assert_null(coco_service_deliveries_pin(records, 2, coco_string(""), NULL,
-                                            &source, &reason));
+    assert_null(test_pin(records, 2, "0418", 0, 0, 0, &source, reason));
+    assert_string_equal(reason, "no delivery of the robot that waits for its "
+                                "lid has this PIN");
+    assert_null(test_pin(records, 2, "041", 0, 0, 0, &source, reason));
+    assert_null(test_pin(records, 2, "", 0, 0, 0, &source, reason));
 }
 
 
 static void
 without_a_pin_the_place_opens(void **state)
 {
-    double                  place[2] = { 34.05 + 29 * METER, -118.25 };
-    const char             *reason;
+    char                    reason[COCO_PIN_REASON];
+    bool                    waits;
+    double                  near = 34.05 + 29 * METER;
     coco_lid_source_e       source = COCO_SOURCE_NONE;
-    coco_str_t              none = { NULL, 0 };
-    coco_delivery_record_t  r = test_record(1, COCO_DELIVERY_ASSIGNED);
+    coco_delivery_record_t  r;
 
-    r.flow = COCO_SOURCE_PINLESS;
-    assert_ptr_equal(coco_service_deliveries_pin(&r, 1, none, place, &source,
-                                                 &reason), &r);
+    /* the drop-off counts by its PIN alone */
+    for (int s = COCO_DELIVERY_CREATED; s < COCO_DELIVERY_STATUSES; s++) {
+        waits = s == COCO_DELIVERY_ASSIGNED
+                || s == COCO_DELIVERY_ENROUTE_TO_PICKUP
+                || s == COCO_DELIVERY_AT_PICKUP;
+        r = test_record(1, s);
+        r.flow = COCO_SOURCE_PINLESS;
+
+        assert_ptr_equal(test_pin(&r, 1, NULL, near, 0.1, 60000, &source,
+                                  reason), waits ? &r : NULL);
+        assert_int_equal(reason[0] == '\0', waits);
+        assert_null(test_pin(&r, 1, NULL, 34.06, 0, 0, &source, reason));
+    }
+
     assert_int_equal(source, COCO_SOURCE_PINLESS);
+    r = test_record(1, COCO_DELIVERY_ASSIGNED);
+    r.flow = COCO_SOURCE_PINLESS;
 
-    reason = NULL;
-    assert_null(coco_service_deliveries_pin(&r, 1, none, NULL, &source,
-                                            &reason));
-    assert_non_null(reason);
+    assert_null(test_pin(&r, 1, NULL, 34.05 + 31 * METER, 0, 0, &source,
+                         reason));
+    assert_string_equal(reason,
+                        "without a PIN, and no pinless pickup within 30 m");
+    assert_null(test_pin(&r, 1, NULL, near, 0, -1, &source, reason));
+    assert_string_equal(reason, "without a PIN, and where the robot stands is "
+                                "not known");
+    assert_null(test_pin(&r, 1, NULL, near, 0, 61999, &source, reason));
+    assert_string_equal(reason, "without a PIN, and the robot was last heard "
+                                "61 s ago");
+    assert_null(test_pin(NULL, 0, NULL, near, 0, -1, &source, reason));
+    assert_non_null(strstr(reason, "no pinless pickup"));
 
-    /* at the drop-off it is that place */
-    r.status = COCO_DELIVERY_AT_DROPOFF;
-    assert_null(coco_service_deliveries_pin(&r, 1, none, place, &source,
-                                            &reason));
-    place[0] = 34.06 - 29 * METER;
-    assert_non_null(coco_service_deliveries_pin(&r, 1, none, place, &source,
-                                                &reason));
-    place[0] = 34.06 - 31 * METER;
-    assert_null(coco_service_deliveries_pin(&r, 1, none, place, &source,
-                                            &reason));
-
-    place[0] = 34.06;
     r.flow = COCO_SOURCE_PIN;
-    assert_null(coco_service_deliveries_pin(&r, 1, none, place, &source,
-                                            &reason));
+    assert_null(test_pin(&r, 1, NULL, near, 0, 0, &source, reason));
+}
+
+
+static void
+what_moves_is_not_opened(void **state)
+{
+    char                    reason[COCO_PIN_REASON];
+    coco_lid_source_e       source;
+    coco_delivery_record_t  records[2] = {
+        test_record(1, COCO_DELIVERY_ASSIGNED),
+        test_record(2, COCO_DELIVERY_AT_PICKUP)
+    };
+
+    static const struct {
+        double       speed;
+        const char  *text;          /* NULL: it stands */
+    } speeds[] = {
+        { 0, NULL }, { 0.1, NULL }, { -1, NULL },
+        { 0.11, "The robot moves at 0.11 m/s." },
+        { 1.5, "The robot moves at 1.5 m/s." },
+        { 2.004, "The robot moves at 2 m/s." }
+    };
+
+    records[0].pin = coco_string("0417");
+    records[1].flow = COCO_SOURCE_PINLESS;
+
+    for (int i = 0; i < 2 * 6; i++) {
+        const char  *text = speeds[i / 2].text;
+
+        assert_ptr_equal(test_pin(records, 2, i % 2 ? "0417" : NULL, 34.05,
+                                  speeds[i / 2].speed, 0, &source, reason),
+                         text ? NULL : &records[1 - i % 2]);
+        assert_string_equal(reason, text ? text : "");
+    }
+
+    /* however long ago that was */
+    assert_null(test_pin(records, 2, "0417", 34.05, 1, HOUR, &source,
+                         reason));
 }
 
 
@@ -820,9 +1025,14 @@ main(void)
         cmocka_unit_test(a_pin_cycle_acts_by_its_completion),
         cmocka_unit_test(arrivals_come_once_and_only_where_they_may),
         cmocka_unit_test(a_close_before_its_arrival_completes_with_it),
+        cmocka_unit_test(a_late_close_completes_nothing),
+        cmocka_unit_test(a_close_is_the_time_of_its_load),
+        cmocka_unit_test(a_close_from_before_the_visit_loads_nothing),
+        cmocka_unit_test(of_several_the_one_at_its_drop_off_is_completed),
         cmocka_unit_test(a_heartbeat_arrives_near_and_slow),
         cmocka_unit_test(a_pin_opens_for_the_delivery_that_has_it),
         cmocka_unit_test(without_a_pin_the_place_opens),
+        cmocka_unit_test(what_moves_is_not_opened),
         cmocka_unit_test(many_deliveries_in_every_disorder_end_alike),
         cmocka_unit_test(names_are_the_contracts),
     };

@@ -4,11 +4,18 @@
  * but its arguments, nor let a PIN out of them.
  */
 
+#include <math.h>
+#include <stdio.h>
+
 #include <openssl/crypto.h>
 
 #include "services/service.h"
 
 #define COCO_FALLBACK_MS  (24 * 3600 * 1000LL)
+
+/* A lid that nobody said anything of and that was closed so long before the
+ * robot came to the pickup was closed elsewhere. */
+#define COCO_BEFORE_MS    60000
 
 static coco_delivery_record_t *coco_service_deliveries_referenced(
     coco_delivery_record_t *records, size_t count,
@@ -16,12 +23,18 @@ static coco_delivery_record_t *coco_service_deliveries_referenced(
 static coco_delivery_record_t *coco_service_deliveries_fallback(
     coco_delivery_record_t *records, size_t count,
     const coco_lid_close_t *close, int64_t now, coco_delivery_effect_t *ret);
+static bool coco_service_deliveries_completes(
+    const coco_delivery_record_t *record, const coco_lid_close_t *close);
 static void coco_service_deliveries_apply(coco_delivery_record_t *record,
     const coco_lid_close_t *close, bool loads, coco_delivery_effect_t *ret);
 static void coco_service_deliveries_move(coco_delivery_record_t *record,
     coco_delivery_event_e event, coco_delivery_effect_t *ret);
+static bool coco_service_deliveries_stands(coco_lid_source_e source,
+    const coco_position_t *position, int64_t now, int64_t age_ms,
+    char ret_reason[COCO_PIN_REASON]);
 static bool coco_service_deliveries_at(const coco_delivery_record_t *record,
-    coco_lid_source_e source, coco_str_t pin, const double position[2]);
+    coco_lid_source_e source, coco_str_t pin,
+    const coco_position_t *position);
 
 
 coco_str_t
@@ -129,22 +142,43 @@ coco_service_deliveries_referenced(coco_delivery_record_t *records,
 }
 
 
-/* The seeds' fallback lookup. */
+/* The seeds' fallback lookup: several count only for loading. */
 static coco_delivery_record_t *
 coco_service_deliveries_fallback(coco_delivery_record_t *records,
     size_t count, const coco_lid_close_t *close, int64_t now,
     coco_delivery_effect_t *ret)
 {
-    size_t                   found = 0;
-    coco_delivery_record_t  *record = NULL;
+    size_t                   found = 0, ends = 0;
+    coco_delivery_record_t  *record = NULL, *end = NULL;
 
     for (size_t i = 0; i < count; i++) {
-        if (coco_service_deliveries_candidate(&records[i], close->serial,
-                                              now))
+        if (!coco_service_deliveries_candidate(&records[i], close->serial,
+                                               now))
         {
-            record = &records[i];
-            found++;
+            continue;
         }
+
+        record = &records[i];
+        found++;
+
+        if (record->status == COCO_DELIVERY_AT_DROPOFF) {
+            end = record;
+            ends++;
+        }
+    }
+
+    if (ends == 1 && coco_service_deliveries_completes(end, close)) {
+        return end;
+    }
+
+    if (found == 1 && record->status == COCO_DELIVERY_AT_PICKUP
+        && record->arrived_at != COCO_NEVER
+        && close->closed_at < record->arrived_at - COCO_BEFORE_MS)
+    {
+        ret->anomaly = COCO_ANOMALY_NO_DELIVERY;
+        ret->reason = "the lid was closed over 60 s before the robot came to "
+                      "the pickup";
+        return NULL;
     }
 
     if (found == 1) {
@@ -171,6 +205,18 @@ coco_service_deliveries_candidate(const coco_delivery_record_t *record,
 }
 
 
+/* May the close be that at the drop-off? Not what only came late: from before
+ * the load or the arrival. The same clock has told of all three. */
+static bool
+coco_service_deliveries_completes(const coco_delivery_record_t *record,
+    const coco_lid_close_t *close)
+{
+    return !coco_service_deliveries_cycle(record, close)
+           && close->closed_at > record->loaded_at
+           && close->closed_at >= record->arrived_at;
+}
+
+
 static void
 coco_service_deliveries_apply(coco_delivery_record_t *record,
     const coco_lid_close_t *close, bool loads, coco_delivery_effect_t *ret)
@@ -182,12 +228,16 @@ coco_service_deliveries_apply(coco_delivery_record_t *record,
     switch (record->status) {
 
     case COCO_DELIVERY_AT_DROPOFF:
-        coco_service_deliveries_move(record, COCO_DELIVERY_COMPLETE, ret);
+        if (coco_service_deliveries_completes(record, close)) {
+            coco_service_deliveries_move(record, COCO_DELIVERY_COMPLETE, ret);
+        }
         return;
 
     case COCO_DELIVERY_ENROUTE_TO_DROPOFF:
         /* the arrival that this close came after may be on its way */
-        if (close->closed_at > record->early_close_at) {
+        if (coco_service_deliveries_completes(record, close)
+            && close->closed_at > record->early_close_at)
+        {
             record->early_close_at = close->closed_at;
             ret->delivery = record;
             ret->from = record->status;
@@ -208,6 +258,7 @@ coco_service_deliveries_apply(coco_delivery_record_t *record,
     if (ret->delivery != NULL) {
         record->loaded_here = true;
         record->loaded_cycle = close->data.cycle;
+        record->loaded_at = close->closed_at;
     }
 }
 
@@ -235,6 +286,7 @@ coco_service_deliveries_move(coco_delivery_record_t *record,
     }
 
     record->status = to;
+    record->arrived_at = COCO_NEVER;
 }
 
 
@@ -245,7 +297,13 @@ coco_service_deliveries_arrival(coco_delivery_record_t *record,
     memset(ret, 0, sizeof(*ret));
     coco_service_deliveries_move(record, event, ret);
 
-    if (ret->delivery != NULL && event == COCO_DELIVERY_ARRIVE_DROPOFF
+    if (ret->delivery == NULL) {
+        return;
+    }
+
+    record->arrived_at = at;
+
+    if (event == COCO_DELIVERY_ARRIVE_DROPOFF
         && record->early_close_at != COCO_NEVER
         && record->early_close_at >= at)
     {
@@ -287,13 +345,21 @@ coco_service_deliveries_arrived(const coco_delivery_record_t *record,
 
 const coco_delivery_record_t *
 coco_service_deliveries_pin(const coco_delivery_record_t *records,
-    size_t count, coco_str_t pin, const double position[2],
-    coco_lid_source_e *ret_source, const char **ret_reason)
+    size_t count, coco_str_t pin, const coco_position_t *position,
+    int64_t now, int64_t age_ms, coco_lid_source_e *ret_source,
+    char ret_reason[COCO_PIN_REASON])
 {
     coco_lid_source_e              source;
     const coco_delivery_record_t  *r, *found = NULL;
 
     source = pin.data != NULL ? COCO_SOURCE_PIN : COCO_SOURCE_PINLESS;
+
+    if (count > 0
+        && !coco_service_deliveries_stands(source, position, now, age_ms,
+                                           ret_reason))
+    {
+        return NULL;
+    }
 
     for (size_t i = 0; i < count; i++) {
         r = &records[i];
@@ -312,26 +378,59 @@ coco_service_deliveries_pin(const coco_delivery_record_t *records,
         return found;
     }
 
-    *ret_reason = source == COCO_SOURCE_PIN
-        ? "no delivery of the robot that waits for its lid has this PIN"
-        : position == NULL
-        ? "without a PIN, and where the robot stands is not known"
-        : "without a PIN, and no pinless delivery within 30 m";
+    snprintf(ret_reason, COCO_PIN_REASON, "%s", source == COCO_SOURCE_PIN
+             ? "no delivery of the robot that waits for its lid has this PIN"
+             : "without a PIN, and no pinless pickup within 30 m");
 
     return NULL;
 }
 
 
-/* May this delivery's merchant or customer open the lid here? */
+/* Does what is known of the robot allow that its lid is opened? */
+static bool
+coco_service_deliveries_stands(coco_lid_source_e source,
+    const coco_position_t *position, int64_t now, int64_t age_ms,
+    char ret_reason[COCO_PIN_REASON])
+{
+    bool  pinless = source == COCO_SOURCE_PINLESS;
+
+    if (position->at == COCO_NEVER) {
+        if (pinless) {
+            snprintf(ret_reason, COCO_PIN_REASON,
+                     "without a PIN, and where the robot stands is not known");
+        }
+
+        return !pinless;
+    }
+
+    if (position->speed > COCO_MOVING_SPEED) {
+        snprintf(ret_reason, COCO_PIN_REASON, "The robot moves at %.10g m/s.",
+                 round(position->speed * 100) / 100);
+        return false;
+    }
+
+    if (pinless && now - position->at > age_ms) {
+        snprintf(ret_reason, COCO_PIN_REASON,
+                 "without a PIN, and the robot was last heard %lld s ago",
+                 (long long) ((now - position->at) / 1000));
+        return false;
+    }
+
+    return true;
+}
+
+
+/* May this delivery's merchant, or with a PIN its customer, open the lid
+ * here? */
 static bool
 coco_service_deliveries_at(const coco_delivery_record_t *r,
-    coco_lid_source_e source, coco_str_t pin, const double position[2])
+    coco_lid_source_e source, coco_str_t pin, const coco_position_t *position)
 {
-    bool  dropoff = r->status == COCO_DELIVERY_AT_DROPOFF;
-
-    if (!dropoff && r->status != COCO_DELIVERY_ASSIGNED
+    if (r->status != COCO_DELIVERY_ASSIGNED
         && r->status != COCO_DELIVERY_ENROUTE_TO_PICKUP
-        && r->status != COCO_DELIVERY_AT_PICKUP)
+        && r->status != COCO_DELIVERY_AT_PICKUP
+        && (source != COCO_SOURCE_PIN
+            || r->status != COCO_DELIVERY_AT_DROPOFF))
     {
         return false;
     }
@@ -342,9 +441,8 @@ coco_service_deliveries_at(const coco_delivery_record_t *r,
                && CRYPTO_memcmp(r->pin.data, pin.data, pin.len) == 0;
     }
 
-    return r->flow == COCO_SOURCE_PINLESS && position != NULL
-           && coco_distance_meters(position[0], position[1],
-                  dropoff ? r->dropoff_latitude : r->pickup_latitude,
-                  dropoff ? r->dropoff_longitude : r->pickup_longitude)
+    return r->flow == COCO_SOURCE_PINLESS
+           && coco_distance_meters(position->latitude, position->longitude,
+                                   r->pickup_latitude, r->pickup_longitude)
               <= COCO_ARRIVAL_METERS;
 }

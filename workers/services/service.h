@@ -137,7 +137,10 @@ typedef struct {
     double                  dropoff_latitude, dropoff_longitude;
     bool                    loaded_here;   /* a cycle loaded it: */
     coco_id_t               loaded_cycle;
-    int64_t                 early_close_at;  /* ms, or COCO_NEVER */
+    /* ms by the robot's clock, or COCO_NEVER: */
+    int64_t                 loaded_at;       /* that cycle's close */
+    int64_t                 arrived_at;      /* the heartbeat that was there */
+    int64_t                 early_close_at;
 } coco_delivery_record_t;
 
 /* Robots.LidClose, or LidCycle.Complete. */
@@ -173,8 +176,9 @@ typedef struct {
 /*
  * CONTRACT "Lid rules": which delivery a close loads or completes, by its
  * reference or by the fallback lookup (one active delivery of this serial,
- * created within 24 hours); changes the records. The candidates of
- * SEVERAL_DELIVERIES are those that coco_service_deliveries_candidate() says.
+ * created within 24 hours; of several, the one at its drop-off is completed);
+ * changes the records. The candidates of SEVERAL_DELIVERIES are those that
+ * coco_service_deliveries_candidate() says.
  */
 void coco_service_deliveries_close(coco_delivery_record_t *records,
     size_t count, const coco_lid_close_t *close, int64_t now,
@@ -193,12 +197,22 @@ void coco_service_deliveries_arrival(coco_delivery_record_t *record,
 bool coco_service_deliveries_arrived(const coco_delivery_record_t *record,
     const coco_heartbeat_t *hb, coco_delivery_event_e *ret_event);
 
+/* Where a robot was when it was last heard. */
+typedef struct {
+    double   latitude, longitude;
+    double   speed;                 /* m/s; 0: not said */
+    int64_t  at;                    /* ms; COCO_NEVER: never heard */
+} coco_position_t;
+
+#define COCO_PIN_REASON  80         /* bytes */
+
 /* PIN_ENTRY_LID_OPEN with lid_opened false: may the lid be opened, for which
- * delivery and as what (PIN or PINLESS)? position NULL: not known. NULL: no,
- * and *ret_reason (static) says why. */
+ * delivery and as what (PIN or PINLESS)? Not while the robot moves; without a
+ * PIN, only by a position that is at most age_ms old. NULL: no, and ret_reason
+ * says why, without the PIN. */
 const coco_delivery_record_t *coco_service_deliveries_pin(
     const coco_delivery_record_t *records, size_t count, coco_str_t pin,
-    const double position[2], coco_lid_source_e *ret_source,
-    const char **ret_reason);
+    const coco_position_t *position, int64_t now, int64_t age_ms,
+    coco_lid_source_e *ret_source, char ret_reason[COCO_PIN_REASON]);
 
 #endif /* COCO_SERVICE_H */

@@ -340,6 +340,94 @@ def test_a_close_that_overtakes_the_arrival(servers, either, after, end):
     assert changes(servers, which) == end
 
 
+def times(servers, which):
+    return servers.query("select coco.to_ms(loaded_at), coco.to_ms(arrived_at)"
+                         " from coco.delivery where id = %s", which)[0]
+
+
+def test_a_close_of_the_pickup_completes_nothing(servers, either):
+    """It comes when the robot is at the drop-off already: of a cycle before
+    the load, or of one between it and the arrival."""
+    which = delivery(servers, "EnrouteToPickup")
+    t = now() - 50000
+    heartbeat(either, t, PICKUP)
+    either.done()
+    due(servers, either)
+    assert times(servers, which) == (None, t)
+    magic(either, t + 5000)
+    either.done()
+    assert times(servers, which) == (t + 5010, None)
+
+    depart(servers, which, "EnrouteToDropoff")
+    magic(either, t + 1000)                 # before the load
+    either.done()
+    heartbeat(either, t + 30000, DROPOFF)
+    either.done()
+    due(servers, either)
+    assert times(servers, which) == (t + 5010, t + 30000)
+    magic(either, t + 2000)
+    magic(either, t + 10000)                # before the arrival
+    either.done()
+    assert status(servers, which) == "AtDropoff"
+    assert anomalies(servers) == []
+
+    magic(either, t + 30000 - 10)           # with it
+    either.done()
+    assert changes(servers, which)[-1] == "Completed"
+    assert times(servers, which) == (t + 5010, None)
+
+
+def test_an_arrival_over_http_has_no_time(servers, either):
+    """Any close that is later than the load completes."""
+    which = delivery(servers, "EnrouteToPickup")
+    t = now() - 50000
+    magic(either, t)
+    either.done()
+    depart(servers, which, "EnrouteToDropoff")
+    assert servers.query(
+        "select status from coco.delivery_move('me', 'r', null, null, %s,"
+        " '{\"EnrouteToDropoff\": {\"to\": \"AtDropoff\","
+        " \"allowed\": true}}', '{}')", which) == [(200,)]
+    assert times(servers, which) == (t + 10, None)
+    magic(either, t - 5000)
+    either.done()
+    assert status(servers, which) == "AtDropoff"
+    magic(either, t + 5000)
+    either.done()
+    assert status(servers, which) == "Completed"
+
+
+def test_a_cycle_of_the_delivery_before_loads_nothing(servers, either):
+    which = delivery(servers, "EnrouteToPickup")
+    t = now() - 90000
+    heartbeat(either, now() - 1000, PICKUP)
+    either.done()
+    due(servers, either)
+    assert status(servers, which) == "AtPickup"
+    magic(either, t)
+    either.done()
+    assert status(servers, which) == "AtPickup"
+    assert anomalies(servers) == [("NO_DELIVERY", set())]
+    magic(either, now())
+    either.done()
+    assert status(servers, which) == "LoadedWaitingForPilot"
+
+
+@pytest.mark.parametrize("source", ["MAGIC_LID", "OPERATOR"])
+def test_of_several_the_one_at_its_drop_off(servers, either, source):
+    others = [delivery(servers, word) for word in ("Assigned",
+                                                   "EnrouteToPickup")]
+    which = delivery(servers, "AtDropoff")
+    if source == "OPERATOR":
+        commanded(servers, either, source, None, now())
+    else:
+        magic(either, now())
+    either.done()
+    assert changes(servers, which) == ["Completed"]
+    assert [changes(servers, one) for one in others] == [[], []]
+    assert anomalies(servers) == []
+
+
 def test_an_arrival_of_one_who_is_not_its_robot_any_more(servers, either):
     which = delivery(servers, "EnrouteToPickup")
     heartbeat(either, now(), PICKUP)

@@ -220,7 +220,8 @@ def test_pin_flow(servers, lane):
     assert servers.query(
         "select data->>'command', coco.to_ms(due_at) from coco.robot_task"
         " where kind = 'EXPIRY'") == servers.query(
-            "select id::text, coco.to_ms(expires_at) from coco.robot_command")
+            "select id::text, coco.to_ms(issued_at) + 10000"
+            " from coco.robot_command")
 
     ts = now()
     send(lane, ("LID_OPENED", ts, {"commandId": which}),
@@ -238,13 +239,46 @@ def test_pin_flow(servers, lane):
         " coco.robot_command c, coco.outbox o"))
 
 
+def stand(lane, ts, **more):
+    """A heartbeat from 22 m off the pickup."""
+    lane.push("r-1", json.dumps(
+        {"ts": ts, "battery": {"percent": 50}, "location": dict(
+            latitude=PICKUP[0] + 0.0002, longitude=PICKUP[1], **more)}))
+    lane.done()
+
+
+def refusals(servers):
+    return [row[0] for row in servers.query(
+        "select reason from coco.lid_cycle_event_history"
+        " where type = 'LID_OPEN_REFUSED' order by received_at")]
+
+
+def test_what_moves_is_not_opened(servers, lane):
+    """Nor what was heard too long ago, without a PIN."""
+    delivery(servers, pin="4711")
+    delivery(servers, flow="PINLESS")
+    ts = now() - 90000
+    stand(lane, ts, speed=0)
+    ask(lane, now())
+    (reason,) = refusals(servers)
+    assert reason.startswith("without a PIN, and the robot was last heard 9")
+
+    stand(lane, ts + 1, speed=1.5)
+    ask(lane, now(), "4711", id="with")
+    ask(lane, now(), id="without")
+    assert refusals(servers)[1:] == ["The robot moves at 1.5 m/s."] * 2
+    assert asked(servers) == []
+
+    stand(lane, now(), speed=0.1)
+    ask(lane, now(), "4711", id="with, standing")
+    ask(lane, now(), id="without, standing")
+    assert {row[1] for row in asked(servers)} == {"PIN", "PINLESS"}
+
+
 def test_pinless_flow(servers, lane):
     wanted = delivery(servers, flow="PINLESS")
     ts = now() - 1000
-    lane.push("r-1", json.dumps(
-        {"ts": ts, "battery": {"percent": 50}, "location":
-         {"latitude": PICKUP[0] + 0.0002, "longitude": PICKUP[1]}}))
-    lane.done()
+    stand(lane, ts)
     ask(lane, ts + 10)
     (which, *rest), = asked(servers)
     assert rest[:2] == ["PINLESS", wanted]
@@ -554,9 +588,10 @@ def test_two_heartbeats_in_a_row_resync(servers, lane):
                              ("LID_OPENED", "RESYNC", ts)]
     assert published(servers) == ["Robots.LidOpen"]
 
-    see(servers, lane, (False, ts + 5000), (False, ts + 6000))
+    # the first one later than the movement counts
+    see(servers, lane, (False, ts), (False, ts + 1), (False, ts + 1000))
     assert cycles(servers)[0][:3] == ("LID_CYCLE_COMPLETE", "RESYNC", None)
-    assert cycles(servers)[0][4:] == (ts, ts + 5000, None)
+    assert cycles(servers)[0][4:] == (ts, ts + 1, None)
     assert anomalies(servers) == ["RESYNC", "RESYNC"]
     assert published(servers) == ALL
     assert servers.query("select bool_and(cycle_id = (select id from"
@@ -578,8 +613,10 @@ def test_what_was_seen_before_the_movement_was_told(servers, drive):
     assert robot(servers) == (False, None, True)
     send(lane, ("LID_OPENED", ts))
     assert robot(servers) == (True, ts, False)
-    see(servers, lane, (True, ts + 1500), (False, ts + 1800))
+    see(servers, lane, (False, ts - 1), (False, ts), (True, ts + 1500))
     assert robot(servers) == (True, ts, False)
+    see(servers, lane, (False, ts + 1800))
+    assert robot(servers) == (True, ts, True)
     assert anomalies(servers) == []
 
 
@@ -619,11 +656,33 @@ def test_a_silent_robot(servers, lane):
     assert until(lambda: listener.get_message(
         ignore_subscribe_messages=True))["data"] == which
     assert history(servers) == ["LID_OPEN_REQUEST", "LID_OPEN_TIMEOUT"]
+    assert servers.query(
+        "select h.ts = c.expires_at from coco.lid_cycle_event_history h,"
+        " coco.robot_command c where type = 'LID_OPEN_TIMEOUT'") == [(True,)]
     assert task_count(servers, "EXPIRY") == 0 and cycles(servers) == []
 
     send(lane, ("LID_OPENED", now(), {"commandId": which}))
     assert command(servers, which)[0] == "OPENED"
     assert cycles(servers)[0][:3] == ("LID_CYCLE_INIT", "QR", DELIVERY)
+
+
+def test_the_time_is_over_once_nobody_waits(servers, lane):
+    """Not when the command is: what comes in between is told."""
+    listener = servers.redis().pubsub()
+    listener.subscribe("coco.replies.x")
+    which = request(servers, timeout=4000, channel="coco.replies.x")
+    (issued, expires, over), = servers.query(
+        "select coco.to_ms(issued_at), coco.to_ms(expires_at),"
+        " coco.to_ms(due_at) from coco.robot_command, coco.robot_task"
+        " where kind = 'EXPIRY'")
+    assert (expires - issued, over - issued) == (3600, 4000)
+    until(lambda: now() > expires)
+    due(servers, lane)
+    send(lane, ("LID_OPENED", now(), {"commandId": which}))
+    assert command(servers, which)[0] == "OPENED"
+    assert "LID_OPEN_TIMEOUT" not in history(servers)
+    assert until(lambda: listener.get_message(
+        ignore_subscribe_messages=True))["data"] == which
 
 
 def test_an_open_in_the_batch_of_the_expiry(servers, drive):
