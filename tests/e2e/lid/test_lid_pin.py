@@ -162,8 +162,31 @@ def test_pinless_opens_nothing_that_has_a_pin(field, robot):
     refused(field, one, "pinless")
 
 
-def test_pinless_at_the_dropoff(field, robot):
-    """The customer, where the robot stands at the drop-off."""
+def test_pinless_heard_too_long_ago(field, robot):
+    """Where it stood then says nothing of where it stands."""
+    one = robot()
+    field.delivery(one, "PINLESS")
+    field.beat(one.serial, now_ms() - 70000, location={**PICKUP, "speed": 0})
+    asks(one)
+    refused(field, one, "last heard")
+
+
+@pytest.mark.parametrize("flow, members", [("PIN", {"pin": PIN}),
+                                           ("PINLESS", {})])
+def test_asked_while_it_moves(field, robot, flow, members):
+    """At the very door: nobody can reach into what drives."""
+    one = robot()
+    field.delivery(one, flow, **members)
+    one.shows(PICKUP, speed=1.5)
+    asks(one, **members)
+    refused(field, one, "The robot moves at 1.5 m/s.")
+    one.shows(PICKUP)
+    asks(one, **members)
+    assert one.await_command()["source"] == flow
+
+
+def test_pinless_not_at_the_dropoff(field, robot):
+    """Who stands there may be anybody."""
     one = robot()
     delivery = field.delivery(one, "PINLESS")
     one.shows(PICKUP)
@@ -178,9 +201,10 @@ def test_pinless_at_the_dropoff(field, robot):
     one.shows(DROPOFF)
     delivery.await_status("AtDropoff")
     asks(one)
-    one.await_command(2)
-    one.report("LID_CLOSED")
-    delivery.await_status("Completed")
+    field.settle(one)
+    assert len(one.commands) == 1
+    assert field.types(one)[-1] == "LID_OPEN_REFUSED"
+    assert delivery.status == "AtDropoff"
     assert delivery.statuses().count(LOADED) == 1
 
 

@@ -1,7 +1,7 @@
 """Requests whose robots did not report in time. They were begun before the
 other tests of this folder, so that nobody waits for them."""
 
-from harness import now_ms
+from harness import await_for, now_ms
 from lid_field import CLOSE, COMPLETE, OPEN
 
 WINDOW = 2000           # lid.window, ms
@@ -11,9 +11,10 @@ def expired(field, one, silent):
     """The request's end: 504, in the history, and nothing else."""
     problem = silent.result()
     assert (problem["status"], problem["title"]) == (504, "Gateway Timeout")
-    field.settle(one)
+    command = one.commands[0]["id"]
+    await_for("the end of the command", lambda: field.commands(one) == [
+        (command, "EXPIRED")])
     assert field.types(one) == ["LID_OPEN_REQUEST", "LID_OPEN_TIMEOUT"]
-    assert field.commands(one) == [(one.commands[0]["id"], "EXPIRED")]
     assert field.lid(one)["state"] == "IDLE"
     assert field.bus(one) == [] and field.anomalies(one) == []
 
