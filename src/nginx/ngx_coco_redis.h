@@ -13,6 +13,12 @@
 typedef struct ngx_coco_redis_s     ngx_coco_redis_t;
 typedef struct ngx_coco_redis_op_s  ngx_coco_redis_op_t;
 
+typedef struct {
+    ngx_addr_t  addr;
+    ngx_str_t   password;   /* may be empty */
+    ngx_int_t   db;
+} ngx_coco_redis_server_t;
+
 /* Reads the arguments of coco_redis; NULL after an error was logged. */
 ngx_coco_redis_t *ngx_coco_redis_create(ngx_conf_t *cf);
 
@@ -45,12 +51,6 @@ ngx_coco_redis_op_t *ngx_coco_redis_send(ngx_coco_redis_t *redis,
 void ngx_coco_redis_cancel(ngx_coco_redis_op_t *op);
 
 /* For a connection of another kind to the same server. */
-const ngx_addr_t *ngx_coco_redis_addr(ngx_coco_redis_t *redis);
-const ngx_str_t *ngx_coco_redis_password(ngx_coco_redis_t *redis);
-
-/* Puts a command at p as the protocol has it. Each argument takes its length
- * and NGX_INT_T_LEN + 5 bytes at most, and so does their count. */
-u_char *ngx_coco_redis_format(u_char *p, ngx_uint_t argc,
-    const ngx_str_t *argv);
+const ngx_coco_redis_server_t *ngx_coco_redis_server(ngx_coco_redis_t *redis);
 
 #endif /* NGX_COCO_REDIS_H */

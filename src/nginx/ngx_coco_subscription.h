@@ -17,8 +17,8 @@ typedef void (*ngx_coco_subscription_handler_pt)(void *data,
     coco_str_t message);
 
 /* In a process that serves requests: starts to connect, and does so again
- * whenever the connection is lost, until the process exits. `channel` lives
- * as long as the subscription, which is in `pool`. NULL: memory is out. */
+ * whenever the connection is lost, until the process exits. The channel's
+ * name is copied; the subscription is in `pool`. NULL: memory is out. */
 ngx_coco_subscription_t *ngx_coco_subscription_open(ngx_pool_t *pool,
     ngx_coco_redis_t *redis, const ngx_str_t *channel,
     ngx_coco_subscription_handler_pt handler, void *data, ngx_cycle_t *cycle);
