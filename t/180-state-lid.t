@@ -350,7 +350,7 @@ POST /state/s180-opens/lid/open
 --- error_code: 503
 --- response_headers
 Retry-After: 1
---- response_body_like: whether the lid opens is not known\. Ask again with the same Idempotency-Key
+--- response_body_like: "detail":"Postgres cannot be reached: whether the lid opens is not known\. Look at GET /state/\{serial\}/lid before asking again\."
 
 
 

@@ -5,6 +5,7 @@
 use Test::Nginx::Socket;
 use Test::More;
 use Coco;
+use IO::Select;
 use Lids;
 use Time::HiRes qw(sleep);
 
@@ -151,7 +152,8 @@ sub postgres_killed {
     waiting(3);
     robots('shut postgres');
     like(answer(ask('s181-opens-none')),
-        qr/^503 .*whether the lid opens is not known/, 'no new one');
+        qr/^503 .*is not known\. Look at GET \/state\/\{serial\}\/lid before/,
+        'no new one');
     robots("open s181-waits-pg-$_") for 1 .. 3;
     sleep 1.2;      # the hints and a look at least come to nothing
     waiting(3);
@@ -240,6 +242,25 @@ sub silent {
     return;
 }
 
+# More than may wait for Postgres: as many are asked as it takes.
+sub full {
+    my ($sockets, $refused) = (IO::Select->new, 0);
+
+    robots('lock');
+    for (1 .. 4000) {
+        $sockets->add(ask('s181-mute-full', key => "full-$$-$_"));
+        last if ($refused) = $sockets->can_read(0);
+    }
+    like(answer($refused), qr/^503 .*"detail":"Postgres has too many requests waiting; try again later\."/,
+        'not sent, thus known not to open');
+    cmp_ok($sockets->count, '>', 1024, 'beyond what may wait');
+    close $_ for $sockets->handles;
+    robots('unlock');
+    await(sub { %last = metrics(); $last{waiting} == 0 });
+    hinted('after-full');
+    return;
+}
+
 plan 'no_plan';
 run_tests();
 
@@ -293,7 +314,15 @@ main::begin(), main::silent()
 
 
 
-=== TEST 8: Postgres is lost for good
+=== TEST 8: more than may wait for Postgres
+--- http_config eval: Lids::doors(coco_postgres_timeout => '20s', coco_lid_timeout => '60s')
+--- config eval: $::Config
+--- init
+main::begin(), main::full()
+
+
+
+=== TEST 9: Postgres is lost for good
 --- http_config eval: Lids::doors(coco_lid_timeout => '1s')
 --- config eval: $::Config
 --- init

@@ -19,8 +19,11 @@
     "has expired. See that the robot is online, then ask again, with a new "  \
     "Idempotency-Key if there was one."
 #define NGX_COCO_COMMAND_UNKNOWN                                             \
-    "Postgres %s: whether the lid opens is not known. Ask again with the "    \
-    "same Idempotency-Key: one key opens once."
+    "Postgres %s: whether the lid opens is not known. %s"
+#define NGX_COCO_COMMAND_REPEAT                                              \
+    "Ask again with the same Idempotency-Key: one key opens once."
+#define NGX_COCO_COMMAND_LOOK                                                \
+    "Look at GET /state/{serial}/lid before asking again."
 
 
 struct ngx_coco_command_s {
@@ -53,7 +56,7 @@ static ngx_int_t ngx_coco_command_opened(ngx_http_request_t *r,
 static void ngx_coco_command_encode(coco_json_out_t *out, void *data);
 static ngx_int_t ngx_coco_command_failed(ngx_http_request_t *r,
     coco_str_t reason);
-static ngx_int_t ngx_coco_command_unknown(ngx_http_request_t *r,
+static ngx_int_t ngx_coco_command_unknown(ngx_coco_command_t *command,
     ngx_coco_outcome_e outcome);
 static void ngx_coco_command_count(void *data);
 
@@ -129,10 +132,12 @@ ngx_coco_command_written(void *data, ngx_coco_outcome_e outcome,
 {
     ngx_coco_command_t *command = data;
 
-    if (outcome != NGX_COCO_DONE) {
-        command->rc = ngx_coco_command_unknown(command->request, outcome);
+    if (outcome != NGX_COCO_DONE && outcome != NGX_COCO_FULL) {
+        command->rc = ngx_coco_command_unknown(command, outcome);
         return;
     }
+
+    /* what was refused for want of room was never sent */
 
     if (ngx_coco_query_check(command->request, outcome, result, &command->rc)
         != NGX_OK)
@@ -213,7 +218,7 @@ ngx_coco_command_answer(void *data, ngx_coco_outcome_e outcome,
         }
 
     } else if (outcome != NGX_COCO_TIMEOUT) {
-        command->rc = ngx_coco_command_unknown(r, outcome);
+        command->rc = ngx_coco_command_unknown(command, outcome);
         return;
     }
 
@@ -288,14 +293,20 @@ ngx_coco_command_failed(ngx_http_request_t *r, coco_str_t reason)
 /* The statement may have been executed, or be executed yet. */
 
 static ngx_int_t
-ngx_coco_command_unknown(ngx_http_request_t *r, ngx_coco_outcome_e outcome)
+ngx_coco_command_unknown(ngx_coco_command_t *command,
+    ngx_coco_outcome_e outcome)
 {
-    u_char  detail[sizeof(NGX_COCO_COMMAND_UNKNOWN) + 64];
+    u_char               detail[256];
+    ngx_http_request_t  *r;
 
     static ngx_str_t  retry_after = ngx_string("1");
 
+    r = command->request;
+
     *ngx_snprintf(detail, sizeof(detail) - 1, NGX_COCO_COMMAND_UNKNOWN,
-                  ngx_coco_reply_outcome(outcome))
+                  ngx_coco_reply_outcome(outcome),
+                  command->keyed ? NGX_COCO_COMMAND_REPEAT
+                                 : NGX_COCO_COMMAND_LOOK)
         = '\0';
 
     if (ngx_coco_reply_header(r, "Retry-After", &retry_after) != NGX_OK) {

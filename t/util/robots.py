@@ -14,6 +14,7 @@ line when done:
     open SERIAL          what waits is opened now
     shut|mend NAME       the door "redis" or "postgres": what is connected is
                          cut, and nobody gets in
+    lock|unlock          whether commands cannot be written
 """
 
 import contextlib
@@ -96,11 +97,14 @@ class Door(threading.Thread):
             self.sockets -= {here, there}
 
 
+def connect():
+    return psycopg2.connect(host="127.0.0.1", port=PORTS["postgres"],
+                            user="coco", dbname="coco")
+
+
 class Robots:
     def __init__(self):
-        self.postgres = psycopg2.connect(
-            host="127.0.0.1", port=PORTS["postgres"], user="coco",
-            dbname="coco")
+        self.postgres = connect()
         self.postgres.set_isolation_level(
             psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)
         self.cursor = self.postgres.cursor()
@@ -149,6 +153,12 @@ def main():
                 return
             if words[0] == "open":
                 robots.look(told=words[1])
+            elif words[0] == "lock":
+                locker = connect()
+                locker.cursor().execute(
+                    "lock table coco.robot_command in exclusive mode")
+            elif words[0] == "unlock":
+                locker.close()
             else:
                 getattr(doors[words[1]], words[0])()
             print("done", flush=True)
