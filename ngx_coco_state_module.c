@@ -289,34 +289,8 @@ ngx_coco_state_encode(coco_json_out_t *out, void *data)
 static ngx_int_t
 ngx_coco_state_history_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 {
-    ngx_str_t              *params;
-    coco_error_t            err;
-    ngx_coco_query_page_t  *page;
-
-    ngx_memzero(&err, sizeof(coco_error_t));
-
-    params = ngx_pcalloc(r->pool, 6 * sizeof(ngx_str_t));
-    page = ngx_palloc(r->pool, sizeof(ngx_coco_query_page_t));
-    if (params == NULL || page == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    page->limit = NGX_COCO_LIMIT_DEFAULT;
-    page->ms_column = 1;
-    page->key_column = 0;
-    page->row = ngx_coco_state_history_encode;
-    page->data = call;
-
-    params[0] = call->path[0];
-
-    if (ngx_coco_query_bounds(r, &params[1], &err) == NGX_ERROR
-        || ngx_coco_arg_limit(r, &page->limit, &err) == NGX_ERROR
-        || ngx_coco_query_cursor(r, &params[3], &err) == NGX_ERROR)
-    {
-        return ngx_coco_reply_bad_field(r, &err);
-    }
-
-    return ngx_coco_query_page(r, &ngx_coco_state_history, params, page);
+    return ngx_coco_query_history(r, call, &ngx_coco_state_history, 1,
+                                  ngx_coco_state_history_encode);
 }
 
 

@@ -38,6 +38,8 @@ static void ngx_coco_query_handler(void *data, ngx_coco_outcome_e outcome,
     PGresult *result);
 static void ngx_coco_query_done(ngx_http_request_t *r, void *data);
 static void ngx_coco_query_page_encode(coco_json_out_t *out, void *data);
+static ngx_int_t ngx_coco_query_bounds(ngx_http_request_t *r,
+    ngx_str_t *params, coco_error_t *err);
 static ngx_int_t ngx_coco_query_write_field(ngx_http_request_t *r,
     const PGresult *result, int column, ngx_str_t *ret);
 static ngx_int_t ngx_coco_query_write_key(ngx_http_request_t *r,
@@ -208,6 +210,42 @@ ngx_coco_query_page(ngx_http_request_t *r, ngx_coco_pg_statement_t *statement,
 
 
 ngx_int_t
+ngx_coco_query_history(ngx_http_request_t *r, ngx_coco_call_t *call,
+    ngx_coco_pg_statement_t *statement, int ms_column,
+    ngx_coco_query_row_pt row)
+{
+    ngx_str_t              *params;
+    coco_error_t            err;
+    ngx_coco_query_page_t  *page;
+
+    ngx_memzero(&err, sizeof(coco_error_t));
+
+    params = ngx_pcalloc(r->pool, 6 * sizeof(ngx_str_t));
+    page = ngx_palloc(r->pool, sizeof(ngx_coco_query_page_t));
+    if (params == NULL || page == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    page->limit = NGX_COCO_LIMIT_DEFAULT;
+    page->ms_column = ms_column;
+    page->key_column = 0;
+    page->row = row;
+    page->data = call;
+
+    params[0] = call->path[0];
+
+    if (ngx_coco_query_bounds(r, &params[1], &err) == NGX_ERROR
+        || ngx_coco_arg_limit(r, &page->limit, &err) == NGX_ERROR
+        || ngx_coco_query_cursor(r, &params[3], &err) == NGX_ERROR)
+    {
+        return ngx_coco_reply_bad_field(r, &err);
+    }
+
+    return ngx_coco_query_page(r, statement, params, page);
+}
+
+
+ngx_int_t
 ngx_coco_query_page_reply(ngx_http_request_t *r, PGresult *result, void *data)
 {
     ngx_coco_query_page_t  *page = data;
@@ -287,7 +325,10 @@ ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
 }
 
 
-ngx_int_t
+/* The arguments from and to (ms, null when absent) into two parameters; NGX_OK,
+ * or NGX_ERROR with err filled as by ngx_coco_arg_time(). */
+
+static ngx_int_t
 ngx_coco_query_bounds(ngx_http_request_t *r, ngx_str_t *params,
     coco_error_t *err)
 {

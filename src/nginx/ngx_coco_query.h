@@ -35,24 +35,33 @@ ngx_int_t ngx_coco_query_store(ngx_http_request_t *r,
     const ngx_coco_webhook_t *webhook, ngx_coco_query_reply_pt reply,
     void *data);
 
+/* Encodes one row; may run twice for the same row. */
+typedef void (*ngx_coco_query_row_pt)(coco_json_out_t *out,
+    const PGresult *result, int row, void *data);
+
 /* One page, {"items":[…],"nextCursor":…}. The statement returns up to
  * limit + 1 rows; its last parameter is that number, put in here. */
 typedef struct {
-    ngx_uint_t   limit;
-    int          ms_column;       /* the cursor's milliseconds; -1: none */
-    int          key_column;      /* the cursor's text */
-
-    /* Encodes one row; may run twice for the same row. */
-    void       (*row)(coco_json_out_t *out, const PGresult *result, int row,
-                      void *data);
-    void        *data;
+    ngx_uint_t              limit;
+    int                     ms_column;    /* the cursor's milliseconds; -1:
+                                             none */
+    int                     key_column;   /* the cursor's text */
+    ngx_coco_query_row_pt   row;
+    void                   *data;
 } ngx_coco_query_page_t;
 
 ngx_int_t ngx_coco_query_page(ngx_http_request_t *r,
     ngx_coco_pg_statement_t *statement, ngx_str_t *params,
     ngx_coco_query_page_t *page);
 
-/* Its reply, a ngx_coco_query_reply_pt, for those that look first whether
+/* A page of what happened to what the path names, by time: the parameters are
+ * its name, the arguments from and to, the cursor and the limit; the first
+ * column is the cursor's text, and `call` each row's data. */
+ngx_int_t ngx_coco_query_history(ngx_http_request_t *r,
+    ngx_coco_call_t *call, ngx_coco_pg_statement_t *statement, int ms_column,
+    ngx_coco_query_row_pt row);
+
+/* A page's reply, a ngx_coco_query_reply_pt, for those that look first whether
  * there are rows at all: data is the page. */
 ngx_int_t ngx_coco_query_page_reply(ngx_http_request_t *r, PGresult *result,
     void *data);
@@ -60,11 +69,6 @@ ngx_int_t ngx_coco_query_page_reply(ngx_http_request_t *r, PGresult *result,
 /* Puts the cursor of rows by (milliseconds, id) into two parameters; returns
  * and fills err as ngx_coco_arg_cursor() does. */
 ngx_int_t ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
-    coco_error_t *err);
-
-/* Puts the arguments from and to (ms, null when absent) into two parameters;
- * NGX_OK, or NGX_ERROR with err filled as by ngx_coco_arg_time(). */
-ngx_int_t ngx_coco_query_bounds(ngx_http_request_t *r, ngx_str_t *params,
     coco_error_t *err);
 
 /* A write: a function of the database whose first four parameters are those
