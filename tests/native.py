@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -38,3 +39,39 @@ def build(source, name, packages, libraries=()):
          "-I" + ROOT + "/src/core", "-I" + ROOT + "/workers", *cflags,
          "-o", path, source, *ours, *libs, *libraries, "-lm"], check=True)
     return path
+
+
+class Program:
+    """One that runs: it is told lines, and what it says and complains of is
+    kept, a line each."""
+
+    def __init__(self, path, environment, options):
+        """options: of the worker, by their names without its prefix."""
+        environment.update(("COCO_WORKER_" + name.upper(), str(value))
+                           for name, value in options.items())
+        self.process = subprocess.Popen(
+            [path], env=environment, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.lines, self.errors = [], []
+        self.threads = [
+            threading.Thread(target=self.read, args=pair, daemon=True)
+            for pair in ((self.process.stdout, self.lines),
+                         (self.process.stderr, self.errors))]
+        for thread in self.threads:
+            thread.start()
+
+    @staticmethod
+    def read(stream, lines):
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def logged(self, text):
+        return sum(text in line for line in list(self.errors))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import threading
 
 import native
 import pika
@@ -137,7 +135,7 @@ class Brokers:
         return numbers
 
 
-class Driver:
+class Driver(native.Program):
     def __init__(self, brokers, services, options):
         environment = dict(
             os.environ,
@@ -151,27 +149,7 @@ class Driver:
             COCO_WORKER_KAFKA_PROPERTIES="session.timeout.ms=6000,"
             "heartbeat.interval.ms=500",
             COCO_WORKER_POSTGRES_CONNINFO=brokers.stack.postgres)
-        environment.update(("COCO_WORKER_" + name.upper(), str(value))
-                           for name, value in options.items())
-        self.process = subprocess.Popen(
-            [DRIVER], env=environment, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.lines, self.errors = [], []
-        self.threads = [
-            threading.Thread(target=self.read, args=pair, daemon=True)
-            for pair in ((self.process.stdout, self.lines),
-                         (self.process.stderr, self.errors))]
-        for thread in self.threads:
-            thread.start()
-
-    @staticmethod
-    def read(stream, lines):
-        for line in stream:
-            lines.append(line.rstrip("\n"))
-
-    def say(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        super().__init__(DRIVER, environment, options)
 
     def ask(self, line, answer, seconds=30):
         """The rest of the first line since that starts with `answer`."""
@@ -217,13 +195,6 @@ class Driver:
         until(lambda: "." in self.lines[begin:])
         return sum(int(line.split()[-1]) for line in self.lines[begin:]
                    if line.startswith(name + "{"))
-
-    def logged(self, text):
-        return sum(text in line for line in list(self.errors))
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def stop(self):
         """Milliseconds that the stop took."""

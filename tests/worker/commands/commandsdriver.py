@@ -123,7 +123,7 @@ class Robots:
         self.client.loop_stop()
 
 
-class Driver:
+class Driver(native.Program):
     def __init__(self, servers, port=None, **options):
         environment = dict(
             os.environ,
@@ -133,29 +133,12 @@ class Driver:
             COCO_WORKER_COMMANDS_POLL="60s",
             COCO_WORKER_LOG_LEVEL="debug",
             COCO_WORKER_POSTGRES_CONNINFO=servers.stack.postgres)
-        environment.update(("COCO_WORKER_" + name.upper(), str(value))
-                           for name, value in options.items())
-        self.process = subprocess.Popen(
-            [DRIVER], env=environment, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.lines, self.errors = [], []
-        self.threads = [
-            threading.Thread(target=self.read, args=pair, daemon=True)
-            for pair in ((self.process.stdout, self.lines),
-                         (self.process.stderr, self.errors))]
-        for thread in self.threads:
-            thread.start()
-
-    @staticmethod
-    def read(stream, lines):
-        for line in stream:
-            lines.append(line.rstrip("\n"))
+        super().__init__(DRIVER, environment, options)
 
     def ask(self, line, answer, seconds=30):
         """All lines up to the first that starts with `answer`."""
         begin = len(self.lines)
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self.say(line)
         until(lambda: any(said.startswith(answer)
                           for said in self.lines[begin:]), seconds)
         return self.lines[begin:]
@@ -173,18 +156,11 @@ class Driver:
         return sum(int(line.split()[-1]) for line in self.ask("metrics", ".")
                    if line.startswith(name + '{lane="events"}'))
 
-    def logged(self, text):
-        return sum(text in line for line in list(self.errors))
-
     def stop(self):
         """Milliseconds that the stop took."""
         said = self.ask("stop", "stopped")[-1]
         assert self.process.wait(20) == 0, self.errors
         return int(said.split()[1])
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def end(self):
         status = 0
