@@ -12,8 +12,8 @@
 #define COCO_INBOX_RELEASE_MS  3000
 
 typedef enum {
-    COCO_I_READ = COCO_TABLE_OWN, COCO_I_RELEASE, COCO_I_WAITING,
-    COCO_I_STATEMENTS
+    COCO_I_READ = COCO_TABLE_OWN, COCO_I_AGAIN, COCO_I_RELEASE,
+    COCO_I_WAITING, COCO_I_STATEMENTS
 } coco_inbox_statement_e;
 
 struct coco_source_inbox_s {
@@ -21,6 +21,7 @@ struct coco_source_inbox_s {
     unsigned       poll;
 
     /* the table's thread's */
+    bool           asked;          /* a first time */
     int64_t        release_at;     /* monotonic ms */
     int            released;       /* slots of the round; -1: not asked */
     int            waiting;
@@ -47,6 +48,18 @@ static const coco_pg_statement_t  coco_inbox_statements[] = {
     " where done_at is null and waiting_for is null and provider = 'driveu'"
     " order by seq limit ($1::int4[])[1]",
     "i", "state" },
+
+/* Whoever read before may have been killed between the commit of its last
+ * webhooks and what Redis was to be told of them. Applied again, they change
+ * nothing else. */
+[COCO_I_AGAIN] = {
+    "update coco.webhook_inbox set done_at = null, outcome = null"
+    " where id = any (array(select id from coco.webhook_inbox"
+    "  where done_at >= (select max(done_at) from coco.webhook_inbox)"
+    "    - interval '5 seconds'"
+    "   and outcome = 'APPLIED' and provider = 'driveu'"
+    "  order by done_at desc limit 5000))",
+    "", "state" },
 
 /* A mapping may be committed between the look for it and the commit of
  * waiting_for: its trigger has released nothing then. */
@@ -129,6 +142,11 @@ coco_inbox_ask(void *data, coco_pg_t *pg, int limit)
 
     s->released = -1;
 
+    if (!s->asked) {
+        coco_pg_rows(pg, COCO_I_AGAIN);
+        (void) coco_pg_send(pg);
+    }
+
     if (coco_clock_monotonic_us() / 1000 >= s->release_at) {
         coco_pg_rows(pg, COCO_I_RELEASE);
         s->released = coco_pg_send(pg);
@@ -148,6 +166,8 @@ coco_inbox_rest(void *data, coco_pg_t *pg)
 {
     uint64_t              released;
     coco_source_inbox_t  *s = data;
+
+    s->asked = true;
 
     if (s->released != -1) {
         released = coco_pg_affected(pg, s->released);

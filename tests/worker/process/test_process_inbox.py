@@ -8,6 +8,7 @@ import uuid
 
 import psycopg2
 import pytest
+import redis
 import requests
 
 from stack import wait_for
@@ -16,6 +17,8 @@ from stack import wait_for
 @pytest.fixture
 def database(stack):
     database = Database(stack.postgres)
+    # a worker that starts applies the last ones again
+    database.rows("delete from coco.webhook_inbox")
     yield database
     database.connection.close()
 
@@ -60,6 +63,23 @@ def webhook(**members):
     return dict({"eventName": "status", "unit": "streamer",
                  "status": "online", "uuid": "u-1",
                  "time": int(time.time() * 1_000_000)}, **members)
+
+
+def test_what_a_killed_worker_owed_redis(stack, worker, database):
+    """It may have been killed between the commit and Redis."""
+    one, key = worker(stack.port).start(), "driveu.status.owed-1"
+    row, = database.store(webhook(vin="owed-1"))
+
+    with redis.Redis.from_url(stack.redis_url) as copies:
+        wait_for(lambda: copies.get(key), 10, "the copy")
+        one.kill()
+        copies.delete(key)
+        worker(stack.port).start()
+        wait_for(lambda: copies.get(key), 10, "the copy that was owed")
+
+    database.await_outcome(row)
+    assert database.rows("select count(*) from coco.outbox"
+                         " where serial = 'owed-1'") == [(1,)]
 
 
 def test_seen_at_once(stack, worker, database, capsys):
