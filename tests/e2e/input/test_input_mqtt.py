@@ -196,7 +196,7 @@ def test_accepted_though_odd(system, serial):
     odd = [text(b',"state":null,"healthy":null,"lid":null'),
            text(b',"vendor":' + b"[" * 31 + b"]" * 31),
            text(b',"vendor":"\\ud83e\\udd16 \\u0001"'),
-           text(b',"vendor":[-0,1E-400,1e308,123456789012345678901234567890]'),
+           text(b',"vendor":[-0,5E-324,1e308,123456789012345678901234567890]'),
            b" \t\r\n" + text(b""),
            text(b',"many":{%b}' % b",".join(
                b'"m%d":%d' % (i, i) for i in range(4000)))]
