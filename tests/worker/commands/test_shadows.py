@@ -134,7 +134,8 @@ def test_killed_before_the_acknowledgement(servers, drive, robots, between):
 
 
 def test_many_robots_and_two_senders(servers, drive, robots):
-    drivers = [drive(commands_retry="60s").connected() for _ in range(2)]
+    # a mark that met the other's lock comes again with its row, later
+    drivers = [drive(commands_retry="2s").connected() for _ in range(2)]
     servers.query(
         "insert into coco.robot_shadow (serial, pin)"
         " select 'r-' || n, lpad(n::text, 4, '0')"
@@ -144,7 +145,8 @@ def test_many_robots_and_two_senders(servers, drive, robots):
     assert {topic: p["state"]["desired"]["pin"]
             for _, topic, p, _ in robots.heard} == {
         "robot/r-%d/shadow/update" % n: "%04d" % n for n in range(1, 1001)}
-    assert sum(d.metric("coco_shadows_sent_total") for d in drivers) == 1000
+    assert 1000 <= sum(d.metric("coco_shadows_sent_total")
+                       for d in drivers) < 1100
 
 
 def test_the_topics_are_templates(servers, drive, robots):
