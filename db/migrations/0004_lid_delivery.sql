@@ -104,7 +104,8 @@ create index robot_shadow_pending on coco.robot_shadow (next_send_at)
 
 -- What is to be done for a robot at a time: rows of our own for the events
 -- lane, deleted by the transaction that applies them.  kind:
---   LID      look at the lid again: a close has waited, a cycle expires
+--   LID      {"from"}: look at the lid again, from that time (ms) on: a close
+--            has waited, a cycle expires
 --   SEEN     {"id","open","ts"}: a heartbeat contradicts the lid, or agrees
 --            with it again while there is a suspect
 --   EXPIRY   {"command"}: the time of a command is over

@@ -60,7 +60,7 @@ begin
     if v_speed > 0.1 then
         status := 409;
         response := format('The robot moves at %s m/s.',
-                           trim_scale(round(v_speed::numeric, 2)));
+                           trim_scale(round(v_speed::numeric, 3)));
 
         insert into coco.lid_cycle_event_history
                (id, serial, type, ts, received_at, source, reference_id,
