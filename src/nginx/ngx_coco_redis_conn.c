@@ -314,6 +314,16 @@ ngx_coco_redis_conn_lost(ngx_coco_redis_conn_t *conn, ngx_err_t err,
 }
 
 
+void
+ngx_coco_redis_conn_renew(ngx_coco_redis_conn_t *conn)
+{
+    if (conn->state == NGX_COCO_REDIS_READY) {
+        ngx_coco_redis_conn_lost(conn, NGX_ETIMEDOUT, "connection lost",
+                                 "no answer");
+    }
+}
+
+
 ngx_int_t
 ngx_coco_redis_conn_send(ngx_coco_redis_conn_t *conn, ngx_uint_t argc,
     const ngx_str_t *argv)

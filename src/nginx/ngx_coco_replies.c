@@ -98,7 +98,8 @@ struct ngx_coco_replies_s {
 
 static ngx_int_t ngx_coco_replies_subscribe(ngx_coco_replies_t *replies,
     const ngx_coco_replies_backends_t *backends, ngx_cycle_t *cycle);
-static void ngx_coco_replies_hint(void *data, coco_str_t message);
+static void ngx_coco_replies_hint(void *data, coco_str_t channel,
+    coco_str_t message);
 static ngx_coco_replies_command_t *ngx_coco_replies_find(
     ngx_coco_replies_t *replies, const coco_id_t *id);
 static ngx_coco_replies_command_t *ngx_coco_replies_command(
@@ -150,6 +151,11 @@ ngx_coco_pg_statement_t  ngx_coco_replies_wake_statement = {
     ngx_string("coco_command_wake"),
     "select pg_notify('coco_command', '')",
     0, NGX_COCO_PG_POINT, 0
+};
+
+
+static const ngx_coco_subscriber_t  ngx_coco_replies_subscriber = {
+    ngx_coco_replies_hint, NULL, NULL
 };
 
 
@@ -223,9 +229,9 @@ ngx_coco_replies_subscribe(ngx_coco_replies_t *replies,
                            - p;
 
     replies->sub = ngx_coco_subscription_open(replies->pool, backends->redis,
-                                              &replies->channel,
-                                              ngx_coco_replies_hint, replies,
-                                              cycle);
+                                              1, &replies->channel,
+                                              &ngx_coco_replies_subscriber,
+                                              replies, cycle);
 
     return replies->sub ? NGX_OK : NGX_ERROR;
 }
@@ -338,7 +344,7 @@ ngx_coco_replies_cancel(ngx_coco_replies_op_t *op)
 
 
 static void
-ngx_coco_replies_hint(void *data, coco_str_t message)
+ngx_coco_replies_hint(void *data, coco_str_t channel, coco_str_t message)
 {
     ngx_coco_replies_t *replies = data;
 
