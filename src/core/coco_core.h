@@ -68,4 +68,15 @@ coco_str_equal(coco_str_t a, coco_str_t b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+
+/* < 0, 0 or > 0: by bytes, and what is shorter first. */
+static inline int
+coco_str_compare(coco_str_t a, coco_str_t b)
+{
+    size_t  len = a.len < b.len ? a.len : b.len;
+    int     order = len == 0 ? 0 : memcmp(a.data, b.data, len);
+
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 #endif /* COCO_CORE_H */
