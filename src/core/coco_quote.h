@@ -15,15 +15,18 @@ typedef struct {
     coco_trip_cost_t  cost;                  /* when there is one */
     uint32_t          rejected[COCO_REASONS];/* robots: standing reasons, all
                                                 of them; the trip's, of those
-                                                that were looked at */
+                                                that were looked at, or of all
+                                                usable ones when it rules out
+                                                every robot by itself */
 } coco_quote_t;
 
 /* A robot that has gone offline since the last sweep is not taken. */
 void coco_quote(const coco_fleet_index_t *index, const coco_trip_plan_t *plan,
     coco_quote_t *ret);
 
-/* All reasons of one robot, standing ones as of plan->now; *ret_cost is filled
- * when it has none. */
+/* All reasons of one robot, standing ones as of plan->now, and those of the
+ * trip where it is known where the robot is; *ret_cost is filled when it has
+ * none. */
 coco_reasons_t coco_quote_explain(const coco_fleet_index_t *index,
     uint32_t robot, const coco_trip_plan_t *plan, coco_trip_cost_t *ret_cost);
 

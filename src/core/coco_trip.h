@@ -68,11 +68,17 @@ typedef struct {
 } coco_trip_cost_t;
 
 /* The reasons of the trip, BATTERY_RANGE OUT_OF_AREA TOO_FAR, that rule out a
- * robot at this place; 0: none. `meters` is its distance on the sphere to the
- * pickup. */
+ * robot at this place; 0: none, and only then *ret is filled. `meters` is its
+ * distance on the sphere to the pickup. */
 coco_reasons_t coco_trip_cost(const coco_trip_plan_t *plan,
     const coco_supply_telemetry_t *robot, double meters,
     coco_trip_cost_t *ret);
+
+/* Where the robot stands. */
+coco_place_t coco_trip_place(const coco_supply_telemetry_t *robot);
+
+/* On the sphere, metres; coco_distance_meters(). */
+double coco_trip_distance(const coco_place_t *from, const coco_place_t *to);
 
 /* Is the place inside, or on the edge? */
 bool coco_area_contains(const coco_place_t *area, size_t count,
