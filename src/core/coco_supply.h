@@ -119,12 +119,13 @@ coco_reasons_t coco_supply_reasons(const coco_supply_state_t *state,
  *            D <version> <demands> <held_until>
  *            L <at> <open 0|1>
  *
- * battery is a decimal; flags are six of t, f and -, in the order
+ * battery is a number as JSON has it, from 0 to 100; the operation state is -
+ * when it was never set; flags are six of t, f and -, in the order
  * undergoingMaintenance needsMaintenance needsPickup hasFood driveable
  * needsMovement; times are ms. One space between tokens. The database writes
- * the same (coco.supply_line).
+ * the same (coco.supply_line), where a battery may take more bytes than ours.
  */
-#define COCO_SUPPLY_LINE_MAX  384  /* bytes */
+#define COCO_SUPPLY_LINE_MAX  384  /* bytes that ours takes at most */
 
 /* Returns the bytes written into ret, without a NUL. */
 size_t coco_supply_line_encode(char ret[COCO_SUPPLY_LINE_MAX],
