@@ -7,10 +7,11 @@
 -- business (the flags, operationState, deployed) by business_changed_at,
 -- demands (futureDemand, activeDemand, attemptCancellationReason) and what
 -- holds the robot (held_by is the quote) under the row's lock, counted by
--- demand_version; tripType follows from both.  lid_open is what a heartbeat or an event of the time
--- lid_at said.  change_txid is the transaction that changed anything else than
--- telemetry and lid last: what an nginx polls for.  Locked after all other
--- tables but robot_shadow, and by who locks several in the order of the keys.
+-- demand_version; tripType follows from both.  lid_open is what a heartbeat or
+-- an event of the time lid_at said.  change_txid is the transaction that
+-- changed anything else than telemetry and lid last: what an nginx polls for.
+-- Locked after all other tables but robot_shadow; several, in the order of the
+-- keys.
 create table coco.resource (
     id                   text        primary key,
     type                 text        not null default 'Robot',
@@ -144,23 +145,31 @@ returns jsonb language sql immutable parallel safe as $$
 $$;
 
 
+-- The robot's row, which is made if it is absent, locked.
+create function coco.supply_lock(p_serial text)
+returns coco.resource language plpgsql as $$
+declare
+    robot coco.resource;
+begin
+    insert into coco.resource (id, data)
+    values (p_serial, coco.supply_blank(p_serial))
+    on conflict do nothing;
+
+    select * into robot from coco.resource r where r.id = p_serial for update;
+
+    return robot;
+end $$;
+
+
 -- Changes members of a robot's data, where they differ from what stands, and
 -- tells which did.  p_changes holds business or demand members alone.
 create function coco.supply_put(p_serial text, p_changes jsonb,
                                 p_at timestamptz)
 returns void language plpgsql as $$
 declare
-    old jsonb;
-    new jsonb;
+    old jsonb := (coco.supply_lock(p_serial)).data;
+    new jsonb := old || p_changes;
 begin
-    insert into coco.resource (id, data)
-    values (p_serial, coco.supply_blank(p_serial))
-    on conflict do nothing;
-
-    select r.data into old from coco.resource r where r.id = p_serial
-       for update;
-
-    new := old || p_changes;
     new := new || jsonb_build_object('tripType', coco.trip_type(
         new ->> 'operationState', new -> 'activeDemand', new -> 'deployed'));
 
@@ -190,6 +199,102 @@ begin
                        from coco.resource r
                       where r.change_txid = pg_current_xact_id_if_assigned()),
                     '');
+end $$;
+
+
+-- A demand, as it is shown everywhere.
+create function coco.demand_document(d coco.demand)
+returns text language sql stable parallel safe as $$
+    select row_to_json(reply)::text from (
+        select d.id, d.type, d.delivery_id as "deliveryId", d.serial,
+               (select row_to_json(place)
+                  from (select d.pickup_latitude as latitude,
+                               d.pickup_longitude as longitude) place)
+                   as pickup,
+               (select row_to_json(place)
+                  from (select d.dropoff_latitude as latitude,
+                               d.dropoff_longitude as longitude) place)
+                   as dropoff,
+               coco.to_ms(d.ready_at) as "readyAt",
+               coco.to_ms(d.created_at) as "createdAt") reply
+$$;
+
+
+-- The members of a LegacyRobot that follow from its demands.  The one that is
+-- served is an ACTIVE one, else a PENDING one, the oldest of them.
+create function coco.supply_demands(p_serial text)
+returns jsonb language sql stable as $$
+    with d as materialized (
+        select d.id, d.type, d.ready_at, d.created_at,
+               coco.demand_document(d)::jsonb as document,
+               d.type <> 'SCHEDULED'
+               and row_number() over (order by array_position(
+                       array['ACTIVE', 'PENDING', 'SCHEDULED'], d.type),
+                       d.created_at, d.id) = 1 as served
+          from coco.demand d where d.serial = p_serial)
+    select jsonb_build_object(
+        'activeDemand', (select document from d where served),
+        'futureDemand', coalesce((select jsonb_agg(document
+                                         order by ready_at nulls first,
+                                                  created_at, id)
+                                    from d where not served), '[]'),
+        'attemptCancellationReason', (select a.cancellation_reason
+                                        from coco.delivery_attempt a
+                                       where a.driver_name = p_serial
+                                       order by a.assigned_at desc,
+                                                a.number desc limit 1))
+$$;
+
+
+-- Brings the demands of a robot, if there is one, into its row.  p_unhold: one
+-- was given to it, which ends what a quote holds.
+create function coco.supply_demand_refresh(p_serial text,
+                                           p_unhold boolean default false)
+returns void language plpgsql as $$
+declare
+    old     coco.resource;
+    changes jsonb;
+    n       integer;
+begin
+    if p_serial is null then
+        return;
+    end if;
+
+    -- the lock first: what is read then counts whoever had it before
+    old := coco.supply_lock(p_serial);
+    changes := coco.supply_demands(p_serial);
+    n := jsonb_array_length(changes -> 'futureDemand')
+         + (changes -> 'activeDemand' <> 'null')::integer;
+    p_unhold := p_unhold and old.held_until is not null;
+
+    if n = old.demands and old.data || changes = old.data and not p_unhold then
+        return;
+    end if;
+
+    perform coco.supply_put(p_serial, changes,
+                            date_trunc('milliseconds', clock_timestamp()));
+
+    update coco.resource r
+       set demands = n,
+           held_until = case when not p_unhold then old.held_until end,
+           held_by = case when not p_unhold then old.held_by end,
+           demand_version = old.demand_version + 1,
+           change_txid = pg_current_xact_id()
+     where r.id = p_serial;
+end $$;
+
+
+-- Locks robots for deliveries that are changed in one transaction, in the
+-- order of tables: the supply of one is written before the fleet_robot of the
+-- next one.
+create function coco.robot_lock(p_serials text[])
+returns void language plpgsql as $$
+begin
+    perform from coco.robot_operation o where o.serial = any (p_serials)
+      order by o.serial collate "C" for update;
+
+    perform from coco.fleet_robot f where f.serial = any (p_serials)
+      order by f.serial collate "C" for update;
 end $$;
 
 
@@ -256,3 +361,512 @@ begin
            change_txid = pg_current_xact_id()
      where r.id = new.serial;
 end $$;
+
+
+-- What a demand is that no robot is on its way for.
+create function coco.demand_waits(p_ready_at timestamptz)
+returns text language sql volatile as $$
+    select case when p_ready_at > clock_timestamp() then 'SCHEDULED'
+                else 'PENDING' end
+$$;
+
+
+-- A delivery's demand, after its change.
+create function coco.demand_follow(d coco.delivery)
+returns void language plpgsql as $$
+begin
+    if d.status in ('Completed', 'Canceled') then
+        delete from coco.demand where id = d.id;
+        return;
+    end if;
+
+    insert into coco.demand as m
+           (id, delivery_id, type, serial, pickup_latitude, pickup_longitude,
+            dropoff_latitude, dropoff_longitude, ready_at, created_at,
+            updated_at)
+    values (d.id, d.id,
+            case when d.status in ('Created', 'Assigned')
+                 then coco.demand_waits(d.ready_at) else 'ACTIVE' end,
+            d.serial, d.pickup_latitude, d.pickup_longitude,
+            d.dropoff_latitude, d.dropoff_longitude, d.ready_at, d.created_at,
+            d.updated_at)
+    on conflict (id) do update
+       set type = excluded.type,
+           serial = excluded.serial,
+           updated_at = excluded.updated_at;
+end $$;
+
+
+-- As it was, with its demand first and the supply, robot by robot, last.
+create or replace function coco.delivery_set(old coco.delivery,
+                                             new coco.delivery,
+                                             p_at timestamptz, p_reason text)
+returns coco.delivery language plpgsql as $$
+declare
+    robot text;
+begin
+    new.changes := old.changes + 1;
+    new.updated_at := greatest(
+        date_trunc('milliseconds', least(p_at, clock_timestamp())),
+        old.updated_at + interval '1 millisecond');
+
+    update coco.delivery d
+       set status = new.status,
+           serial = new.serial,
+           cancel_reason = new.cancel_reason,
+           changes = new.changes,
+           loaded_cycle = new.loaded_cycle,
+           loaded_at = new.loaded_at,
+           arrived_at = new.arrived_at,
+           early_close_at = new.early_close_at,
+           updated_at = new.updated_at
+     where d.id = new.id;
+
+    perform coco.demand_follow(new);
+
+    case new.status
+        when 'AtPickup' then
+            perform coco.robot_operation_change(new.serial,
+                                            '{"operation_state":"PARKED"}');
+        when 'LoadedWaitingForPilot' then
+            perform coco.robot_operation_change(new.serial,
+                                                '{"has_food":true}');
+        when 'Completed' then
+            perform coco.robot_operation_change(new.serial,
+                                                '{"has_food":false}');
+        else null;
+    end case;
+
+    if new.status in ('Assigned', 'Completed', 'Canceled') then
+        update coco.delivery_attempt a
+           set ended_at = new.updated_at,
+               cancellation_reason = case new.status
+                   when 'Assigned' then 'reassigned'
+                   when 'Canceled' then p_reason end
+         where a.delivery_id = new.id and a.ended_at is null;
+    end if;
+
+    if new.status = 'Assigned' then
+        insert into coco.delivery_attempt (delivery_id, number, driver_name,
+                                           assigned_at)
+        select new.id, count(*) + 1, new.serial, new.updated_at
+          from coco.delivery_attempt a where a.delivery_id = new.id;
+    end if;
+
+    for robot in
+        select s from unnest(array[old.serial, new.serial]) s
+         where s is not null group by s order by s collate "C"
+    loop
+        perform coco.supply_demand_refresh(robot, new.status = 'Assigned'
+                                                  and robot = new.serial);
+        if robot = old.serial then
+            perform coco.robot_shadow_refresh(robot);
+        end if;
+    end loop;
+
+    perform coco.delivery_event_put(new, old.status, p_reason);
+
+    return new;
+end $$;
+
+
+-- As it was, with its demand.
+create or replace function coco.delivery_create(p_caller text, p_route text,
+                                                p_key text, p_body_hash bytea,
+                                                p_body jsonb,
+                                                out status integer,
+                                                out response text)
+language plpgsql as $$
+declare
+    new coco.delivery;
+    kin uuid;
+begin
+    select b.status, b.response into status, response
+      from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
+
+    if status is not null then
+        return;
+    end if;
+
+    insert into coco.delivery as d
+           (provider, external_id, store, status, loading_flow, pin,
+            pickup_latitude, pickup_longitude, pickup_address,
+            dropoff_latitude, dropoff_longitude, dropoff_address, ready_at,
+            changes, created_at, updated_at)
+    select p_body ->> 'provider', p_body ->> 'externalId', p_body ->> 'store',
+           'Created',
+           coalesce(p_body ->> 'loadingFlow', i.loading_flow,
+                    case p_body ->> 'provider' when 'uber' then 'MAGIC_LID'
+                    end),
+           coalesce(p_body ->> 'pin', i.pin),
+           (p_body #>> '{pickup,latitude}')::double precision,
+           (p_body #>> '{pickup,longitude}')::double precision,
+           p_body #>> '{pickup,address}',
+           (p_body #>> '{dropoff,latitude}')::double precision,
+           (p_body #>> '{dropoff,longitude}')::double precision,
+           p_body #>> '{dropoff,address}',
+           coco.from_ms((p_body ->> 'readyAt')::numeric::bigint),
+           1, at, at
+      from date_trunc('milliseconds', clock_timestamp()) at
+      left join coco.integration i
+             on i.provider = p_body ->> 'provider'
+            and i.store = p_body ->> 'store'
+    on conflict (provider, external_id) do nothing
+    returning d.* into new;
+
+    if found then
+        perform coco.demand_follow(new);
+        perform coco.delivery_event_put(new, null, null);
+        status := 201;
+        response := coco.delivery_document(new);
+    else
+        select d.id into kin from coco.delivery d
+         where d.provider = p_body ->> 'provider'
+           and d.external_id = p_body ->> 'externalId';
+        status := 409;
+        response := format('Delivery %s has this provider and externalId.',
+                           kin);
+    end if;
+
+    perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                    response);
+end $$;
+
+
+-- POST /demands.  p_body is the request's, checked.
+create function coco.demand_create(p_caller text, p_route text, p_key text,
+                                   p_body_hash bytea, p_body jsonb,
+                                   out status integer, out response text)
+language plpgsql as $$
+declare
+    robot text := p_body ->> 'serial';
+    ready timestamptz := coco.from_ms((p_body ->> 'readyAt')::numeric::bigint);
+    new   coco.demand;
+begin
+    select b.status, b.response into status, response
+      from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
+
+    if status is not null then
+        return;
+    end if;
+
+    if robot is not null
+       and not exists (select from coco.resource r where r.id = robot)
+    then
+        status := 422;
+        response := 'serial: no robot has this serial.';
+    else
+        insert into coco.demand as d
+               (type, serial, pickup_latitude, pickup_longitude,
+                dropoff_latitude, dropoff_longitude, ready_at, created_at,
+                updated_at)
+        select case when p_body ->> 'type' in ('ACTIVE', 'PENDING')
+                    then p_body ->> 'type' else coco.demand_waits(ready) end,
+               robot,
+               (p_body #>> '{pickup,latitude}')::double precision,
+               (p_body #>> '{pickup,longitude}')::double precision,
+               (p_body #>> '{dropoff,latitude}')::double precision,
+               (p_body #>> '{dropoff,longitude}')::double precision,
+               ready, at, at
+          from date_trunc('milliseconds', clock_timestamp()) at
+        returning d.* into new;
+
+        perform coco.supply_demand_refresh(robot, true);
+        status := 201;
+        response := coco.demand_document(new);
+    end if;
+
+    perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                    response);
+end $$;
+
+
+-- DELETE /demands/{id}.
+create function coco.demand_delete(p_caller text, p_route text, p_key text,
+                                   p_body_hash bytea, p_id uuid,
+                                   out status integer, out response text)
+language plpgsql as $$
+declare
+    old coco.demand;
+begin
+    select b.status, b.response into status, response
+      from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
+
+    if status is not null then
+        return;
+    end if;
+
+    delete from coco.demand d where d.id = p_id and d.delivery_id is null
+    returning d.* into old;
+
+    if found then
+        perform coco.supply_demand_refresh(old.serial);
+        status := 204;
+        response := '';
+    elsif exists (select from coco.demand d where d.id = p_id) then
+        status := 409;
+        response := 'The demand is a delivery''s: cancel the delivery.';
+    else
+        status := 404;
+        response := 'No demand has this id.';
+    end if;
+
+    perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                    response);
+end $$;
+
+
+-- POST /quote that holds the robot until p_expires_ms, unless it is no longer
+-- as the planner saw it (changed_at in ms, 0: never, and demand_version), or is
+-- promised: then 409, and its line.  p_response is the quote, made before.
+create function coco.quote_hold(p_caller text, p_route text, p_key text,
+                                p_body_hash bytea, p_id uuid, p_serial text,
+                                p_business_ms bigint,
+                                p_demand_version bigint, p_expires_ms bigint,
+                                p_response text,
+                                out status integer, out response text)
+language plpgsql as $$
+declare
+    robot coco.resource;
+begin
+    select b.status, b.response into status, response
+      from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
+
+    if status is not null then
+        return;
+    end if;
+
+    select * into robot from coco.resource r where r.id = p_serial for update;
+
+    if coalesce(coco.to_ms(robot.business_changed_at), 0) = p_business_ms
+       and robot.demand_version = p_demand_version
+       and robot.demands = 0
+       and coalesce(robot.held_until, '-infinity') <= clock_timestamp()
+    then
+        insert into coco.quote (id, serial, created_at, expires_at)
+        values (p_id, p_serial,
+                date_trunc('milliseconds', clock_timestamp()),
+                coco.from_ms(p_expires_ms));
+
+        update coco.resource r
+           set held_until = coco.from_ms(p_expires_ms),
+               held_by = p_id,
+               demand_version = robot.demand_version + 1,
+               change_txid = pg_current_xact_id()
+         where r.id = p_serial;
+
+        status := 200;
+        response := p_response;
+    else
+        status := 409;
+        response := coalesce(coco.supply_line(robot), '');
+    end if;
+
+    perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                    response);
+end $$;
+
+
+-- DELETE /quote/{id}.
+create function coco.quote_release(p_caller text, p_route text, p_key text,
+                                   p_body_hash bytea, p_id uuid,
+                                   out status integer, out response text)
+language plpgsql as $$
+declare
+    robot text;
+begin
+    select b.status, b.response into status, response
+      from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
+
+    if status is not null then
+        return;
+    end if;
+
+    select q.serial into robot from coco.quote q where q.id = p_id;
+
+    if found then
+        -- what others hold since stays
+        update coco.resource r
+           set held_until = null,
+               held_by = null,
+               demand_version = r.demand_version + 1,
+               change_txid = pg_current_xact_id()
+         where r.id = robot and r.held_by = p_id;
+
+        update coco.quote q set released_at = clock_timestamp()
+         where q.id = p_id and q.released_at is null;
+
+        status := 204;
+        response := '';
+    else
+        status := 404;
+        response := 'No quote that held a robot has this id.';
+    end if;
+
+    perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                    response);
+end $$;
+
+
+-- PUT …/external-mappings/{provider}/{providerVehicleId}.
+create function coco.mapping_put(p_caller text, p_route text, p_key text,
+                                 p_body_hash bytea, p_provider text,
+                                 p_vehicle text, p_serial text,
+                                 out status integer, out response text)
+language plpgsql as $$
+declare
+    mapped text;
+begin
+    select b.status, b.response into status, response
+      from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
+
+    if status is not null then
+        return;
+    end if;
+
+    insert into coco.external_robot_mapping as m
+           (provider, provider_vehicle_id, serial)
+    values (p_provider, p_vehicle, p_serial)
+    on conflict do nothing;
+
+    select m.serial into mapped from coco.external_robot_mapping m
+     where m.provider = p_provider and m.provider_vehicle_id = p_vehicle;
+
+    if mapped = p_serial then
+        status := 200;
+        select row_to_json(reply)::text into response
+          from (select p_provider as provider,
+                       p_vehicle as "providerVehicleId",
+                       p_serial as serial) reply;
+    else
+        status := 409;
+        response := format('The vehicle is mapped to robot %s.', mapped);
+    end if;
+
+    perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                    response);
+end $$;
+
+
+-- Lets time pass in the supply: robots that were not heard for so long are
+-- OFFLINE, and demands whose time has come PENDING; both are told.  Returns how
+-- many rows it changed, 1,000 of either at most.  One session does it at a
+-- time; it waits for nobody's locks.
+create function coco.supply_sweep(p_online_ms bigint)
+returns integer language plpgsql as $$
+declare
+    at     timestamptz := date_trunc('milliseconds', clock_timestamp());
+    swept  integer := 0;
+    robot  text;
+    due    coco.demand;
+begin
+    if not pg_try_advisory_xact_lock(hashtext('coco.supply_sweep')) then
+        return 0;
+    end if;
+
+    for robot in
+        with silent as (
+            select r.id from coco.resource r
+             where r.telemetry_order_ts
+                   < at - p_online_ms * interval '1 millisecond'
+               and r.data ->> 'status' = 'ONLINE'
+             limit 1000 for update skip locked)
+        update coco.resource r
+           set data = r.data || '{"status":"OFFLINE"}'
+          from silent where r.id = silent.id
+        returning r.id
+    loop
+        perform coco.outbox_put('DispatchEngine.SupplyEvent', robot, at,
+                                '{"status":"OFFLINE"}');
+        swept := swept + 1;
+    end loop;
+
+    for due in
+        select * from coco.demand d
+         where d.type = 'SCHEDULED' and d.ready_at <= at
+         limit 1000 for update skip locked
+    loop
+        if due.serial is not null then
+            perform from coco.resource r where r.id = due.serial
+               for update skip locked;
+            continue when not found;
+        end if;
+
+        update coco.demand d set type = 'PENDING', updated_at = at
+         where d.id = due.id;
+        perform coco.supply_demand_refresh(due.serial);
+        swept := swept + 1;
+    end loop;
+
+    return swept;
+end $$;
+
+
+-- Forgets quotes that ended a day ago.  Returns how many, 10,000 at most.
+create function coco.quote_clean()
+returns integer language plpgsql as $$
+declare
+    cleaned integer;
+begin
+    delete from coco.quote where id = any (array(
+        select q.id from coco.quote q
+         where q.expires_at < now() - interval '24 hours'
+         order by q.expires_at limit 10000));
+
+    get diagnostics cleaned = row_count;
+
+    return cleaned;
+end $$;
+
+
+-- What there is already.
+select coco.demand_follow(d) from coco.delivery d
+ where d.status not in ('Completed', 'Canceled');
+
+insert into coco.resource (id, data, telemetry_id, telemetry_ts,
+                           telemetry_order_ts, lid_open, lid_at,
+                           business_changed_at, demands)
+select known.serial,
+       known.data || jsonb_build_object('tripType', coco.trip_type(
+           known.data ->> 'operationState', known.data -> 'activeDemand',
+           known.data -> 'deployed')),
+       known.telemetry_id, known.telemetry_ts, known.telemetry_order_ts,
+       known.lid_open, known.lid_at, known.business_changed_at,
+       jsonb_array_length(known.data -> 'futureDemand')
+       + (known.data -> 'activeDemand' <> 'null')::integer
+  from (select s.serial, f.telemetry_id, f.telemetry_ts, f.telemetry_order_ts,
+               l.lid_open, l.lid_at,
+               nullif(o.changed_at, '-infinity') as business_changed_at,
+               coco.supply_blank(s.serial)
+               || case when f.telemetry_order_ts is null then '{}' else
+                  jsonb_build_object(
+                      'status', case when f.telemetry_order_ts
+                                          >= now() - interval '60 seconds'
+                                     then 'ONLINE' else 'OFFLINE' end,
+                      'battery', f.battery_percent,
+                      'lastSynced', coco.to_ms(f.telemetry_order_ts),
+                      'healthy', f.healthy,
+                      'location', jsonb_build_object(
+                          'latitude', f.latitude,
+                          'longitude', f.longitude)) end
+               || case when isfinite(o.changed_at)
+                       then coco.business_state(o) else '{}' end
+               || coco.supply_demands(s.serial) as data
+          from (select serial from coco.fleet_robot
+                union select serial from coco.robot_operation
+                union select serial from coco.demand where serial is not null
+                union select driver_name from coco.delivery_attempt) s
+          left join coco.fleet_robot f using (serial)
+          left join coco.robot_operation o using (serial)
+          left join lateral (
+              select (h.details #>> '{lid,open}')::boolean as lid_open,
+                     h.order_ts as lid_at
+                from coco.robot_state h
+               where h.serial = s.serial
+                 and h.details #>> '{lid,open}' is not null
+              union all
+              select b.is_open, b.changed_at from coco.lid_robot b
+               where b.serial = s.serial and b.is_open is not null
+                 and b.changed_at is not null
+              order by 2 desc limit 1) l on true
+         order by s.serial collate "C") known;
