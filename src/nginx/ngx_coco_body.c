@@ -111,6 +111,22 @@ ngx_coco_body_take(ngx_http_request_t *r, const ngx_str_t *body,
 }
 
 
+ngx_int_t
+ngx_coco_body_check(const coco_json_value_t *value,
+    const ngx_coco_body_member_t *members, const char *path,
+    ngx_array_t *errors)
+{
+    ngx_coco_body_object_t  object;
+
+    object.members = members;
+    object.path = path;
+    object.out = NULL;
+    object.errors = errors;
+
+    return ngx_coco_body_object(&object, value);
+}
+
+
 static ngx_int_t
 ngx_coco_body_object(const ngx_coco_body_object_t *object,
     const coco_json_value_t *value)

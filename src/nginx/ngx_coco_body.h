@@ -43,6 +43,16 @@ ngx_int_t ngx_coco_body_take(ngx_http_request_t *r, const ngx_str_t *body,
     const ngx_coco_body_member_t *members, ngx_str_t *ret,
     ngx_int_t *ret_rc);
 
+/*
+ * The same checks, of a value that was read already and is part of something
+ * larger: `path` ("demands[3].", NUL-terminated) comes before the names of the
+ * members at fault. Nothing is made of it. NGX_OK also when some are at fault;
+ * NGX_ERROR: memory ran out.
+ */
+ngx_int_t ngx_coco_body_check(const coco_json_value_t *value,
+    const ngx_coco_body_member_t *members, const char *path,
+    ngx_array_t *errors);
+
 /* A string whose bytes, its escapes undone, are 1 to max of at most 256. */
 bool ngx_coco_body_string(const coco_json_value_t *value, size_t max);
 

@@ -20,8 +20,6 @@ typedef struct {
 
 static ngx_int_t ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     const ngx_str_t *type, ngx_str_t *body);
-static ngx_int_t ngx_coco_reply_fill(ngx_http_request_t *r, size_t size,
-    ngx_coco_encode_pt encode, void *data, ngx_str_t *ret);
 static void ngx_coco_reply_problem_encode(coco_json_out_t *out, void *data);
 static coco_str_t ngx_coco_reply_title(ngx_uint_t status);
 
@@ -229,7 +227,7 @@ ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_coco_reply_fill(ngx_http_request_t *r, size_t size,
     ngx_coco_encode_pt encode, void *data, ngx_str_t *ret)
 {

@@ -19,6 +19,10 @@ typedef void (*ngx_coco_encode_pt)(coco_json_out_t *out, void *data);
 ngx_int_t ngx_coco_reply_encode(ngx_http_request_t *r, ngx_uint_t status,
     size_t size, ngx_coco_encode_pt encode, void *data);
 
+/* The same, but not sent: NGX_OK, or NGX_ERROR when memory is out. */
+ngx_int_t ngx_coco_reply_fill(ngx_http_request_t *r, size_t size,
+    ngx_coco_encode_pt encode, void *data, ngx_str_t *ret);
+
 /* NUL-terminated UTF-8. */
 typedef struct {
     const char  *field;

@@ -1,0 +1,19 @@
+/*
+ * A request that comes back in a moment, so that others have their turn.
+ */
+
+#ifndef NGX_COCO_PAUSE_H
+#define NGX_COCO_PAUSE_H
+
+#include "ngx_coco.h"
+
+/* Returns what ngx_http_finalize_request takes; NGX_DONE: it waits again. */
+typedef ngx_int_t (*ngx_coco_pause_handler_pt)(ngx_http_request_t *r,
+    void *data);
+
+/* Calls the handler after `delay` ms, not 0; never when the request has ended
+ * before. The return value is a content handler's. */
+ngx_int_t ngx_coco_pause(ngx_http_request_t *r, ngx_msec_t delay,
+    ngx_coco_pause_handler_pt handler, void *data);
+
+#endif /* NGX_COCO_PAUSE_H */
