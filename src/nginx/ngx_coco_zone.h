@@ -69,6 +69,14 @@ const coco_fleet_index_t *ngx_coco_zone_fleet(const ngx_coco_zone_t *zone);
 void ngx_coco_zone_apply(ngx_coco_zone_t *zone, coco_str_t lines,
     ngx_log_t *log);
 
+/* Lets time pass in the fleet, in the holder of the lease, with each renewal:
+ * coco_fleet_index_sweep(), in bounded pieces under the lock. */
+void ngx_coco_zone_sweep(ngx_coco_zone_t *zone);
+
+/* What is known is of another database: the fleet is emptied, the documents
+ * are dropped, and it has to be loaded. */
+void ngx_coco_zone_forget(ngx_coco_zone_t *zone);
+
 /* The fleet was loaded, whole, from what was committed at a time after `at`;
  * until the first time it is not fresh. False after another process has found
  * it broken or forgotten it meanwhile: load again. `loading` is what
