@@ -619,6 +619,7 @@ end $$;
 -- POST /quote that holds the robot until p_expires_ms, unless it is no longer
 -- as the planner saw it (changed_at in ms, 0: never, and demand_version), or is
 -- promised: then 409, and its line.  p_response is the quote, made before.
+-- Without a serial it is one that found no robot: what is kept is the answer.
 create function coco.quote_hold(p_caller text, p_route text, p_key text,
                                 p_body_hash bytea, p_id uuid, p_serial text,
                                 p_business_ms bigint,
@@ -633,6 +634,14 @@ begin
       from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
 
     if status is not null then
+        return;
+    end if;
+
+    if p_serial is null then
+        status := 200;
+        response := p_response;
+        perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                        response);
         return;
     end if;
 
