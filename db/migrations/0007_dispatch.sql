@@ -284,17 +284,15 @@ begin
 end $$;
 
 
--- Locks robots for deliveries that are changed in one transaction, in the
--- order of tables: the supply of one is written before the fleet_robot of the
--- next one.
-create function coco.robot_lock(p_serials text[])
+-- Who changes several deliveries calls this first: their robots' fleet_robot is
+-- locked before the supply of any, as by who writes both for many robots.
+create function coco.delivery_fleet_lock(p_deliveries uuid[])
 returns void language plpgsql as $$
 begin
-    perform from coco.robot_operation o where o.serial = any (p_serials)
-      order by o.serial collate "C" for update;
-
-    perform from coco.fleet_robot f where f.serial = any (p_serials)
-      order by f.serial collate "C" for update;
+    perform from coco.fleet_robot f
+      where f.serial in (select d.serial from coco.delivery d
+                          where d.id = any (p_deliveries))
+      order by f.serial collate "C" for update of f;
 end $$;
 
 
@@ -365,7 +363,7 @@ end $$;
 
 -- What a demand is that no robot is on its way for.
 create function coco.demand_waits(p_ready_at timestamptz)
-returns text language sql volatile as $$
+returns text language sql as $$
     select case when p_ready_at > clock_timestamp() then 'SCHEDULED'
                 else 'PENDING' end
 $$;
