@@ -12,6 +12,7 @@ our $Now = now_ms();
 our $Json = bearer() . "\nContent-Type: application/json";
 
 sql("delete from coco.fleet_robot where serial like 's230-%';"
+    . "delete from coco.resource where id like 's230-%';"
     . "delete from coco.outbox where serial like 's230-%';"
     . "delete from coco.robot_state_history where robot_serial like 's230-%'");
 robot("s230-$_", ts => $Now, copies => 1) for qw(a b c same idem race);
@@ -69,7 +70,8 @@ is(sql("select string_agg(operation_state || ' ' || coalesce(needs_pickup"
     'robot_state_history');
 is(sql("select string_agg(name, ' ' order by seq) from coco.outbox"
     . " where serial = 's230-a'"), 'Robots.BusinessStateChange'
-    . ' Robots.StateChange Robots.BusinessStateChange', 'the events');
+    . ' DispatchEngine.SupplyEvent Robots.StateChange'
+    . ' Robots.BusinessStateChange DispatchEngine.SupplyEvent', 'the events');
 is(sql("select payload -> 'data' from coco.outbox where serial = 's230-a'"
     . " and name = 'Robots.StateChange'"),
     '{"to": "GROUNDED", "from": "PARKED"}', 'Robots.StateChange');
@@ -80,11 +82,18 @@ is(sql("select payload - 'ts' - 'id' = jsonb_build_object('name', name,"
     . " 'driveable', true, 'deployed', null)), payload ->> 'id' = id::text,"
     . " payload -> 'ts' = to_jsonb(coco.to_ms(changed_at))"
     . " from coco.outbox o join coco.robot_operation r using (serial)"
-    . " where serial = 's230-a' order by seq desc limit 1"), 't|t|t',
-    'Robots.BusinessStateChange');
-is(sql("select count(*) from coco.outbox where serial = 's230-same'"), 1,
+    . " where serial = 's230-a' and name = 'Robots.BusinessStateChange'"
+    . " order by seq desc limit 1"), 't|t|t', 'Robots.BusinessStateChange');
+is(sql("select payload -> 'data' from coco.outbox where serial = 's230-a'"
+    . " and name = 'DispatchEngine.SupplyEvent' order by seq desc limit 1"),
+    '{"deployed": null, "driveable": true, "needsPickup": null,'
+    . ' "operationState": "GROUNDED", "needsMaintenance": true}',
+    'DispatchEngine.SupplyEvent: what changed');
+is(sql("select count(*) from coco.outbox where serial = 's230-same'"
+    . " and name like 'Robots.%'"), 1,
     'what changes nothing emits nothing');
-is(sql("select count(*) from coco.outbox where serial = 's230-idem'"), 2,
+is(sql("select count(*) from coco.outbox where serial = 's230-idem'"
+    . " and name like 'Robots.%'"), 2,
     'a repeat under a key does nothing');
 is(sql("select count(*) from coco.robot_state_history"
     . " where robot_serial = 's230-b'"), 1, 'nothing bad was done');

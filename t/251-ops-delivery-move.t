@@ -58,6 +58,7 @@ sub clean {
         . " or serial like '25100000-%';"
         . join ';', map { "delete from coco.$_ where serial like 's251-%'" }
             qw(robot_operation robot_shadow fleet_robot));
+    sql("delete from coco.resource where id like 's251-%'");
     sql("delete from coco.robot_state_history"
         . " where robot_serial like 's251-%'");
 }
@@ -171,7 +172,8 @@ is(sql("select string_agg(operation_state, ',') from"
 is(sql("select string_agg(name || ' ' || coalesce(payload #>>"
     . " '{data,status}', payload #>> '{data,to}', payload #>>"
     . " '{data,operationState}'), ', ' order by seq) from coco.outbox"
-    . " where serial = 's251-a'"), 'Deliveries.DeliveryEvent Assigned,'
+    . " where serial = 's251-a' and name <> 'DispatchEngine.SupplyEvent'"),
+    'Deliveries.DeliveryEvent Assigned,'
     . ' Deliveries.DeliveryEvent EnrouteToPickup, Robots.StateChange PARKED,'
     . ' Robots.BusinessStateChange PARKED, Deliveries.DeliveryEvent AtPickup',
     'the events of a robot that arrives');
