@@ -81,11 +81,13 @@ def test_emits_events(system, robot):
                       " where serial = %s and seq > %s order by seq",
                       robot, last)
     events = dict(rows)
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert events["Robots.StateChange"] == {"from": "PARKED",
                                             "to": "GROUNDED"}
     assert events["Robots.BusinessStateChange"]["operationState"] == "GROUNDED"
     assert events["Robots.BusinessStateChange"]["needsPickup"] is True
+    assert events["DispatchEngine.SupplyEvent"].items() >= {
+        "operationState": "GROUNDED", "needsPickup": True}.items()
     assert system.sql("select operation_state, needs_pickup"
                       "  from coco.robot_state_history"
                       " where robot_serial = %s order by changed_at",
