@@ -12,6 +12,9 @@
 #include "ngx_coco_inbox.h"
 #include "ngx_coco_metrics.h"
 #include "ngx_coco_replies.h"
+#include "ngx_coco_zone.h"
+#include "ngx_coco_feed.h"
+#include "ngx_coco_supply.h"
 
 typedef struct ngx_coco_auth_s  ngx_coco_auth_t;    /* ngx_coco_auth.h */
 
@@ -22,6 +25,9 @@ typedef struct {
     ngx_coco_replies_t  *replies;          /* for use when pg is given */
     ngx_coco_auth_t     *auth;             /* never NULL */
     ngx_coco_metrics_t  *metrics;          /* never NULL */
+    ngx_coco_zone_t     *zone;             /* NULL: coco_zone not given */
+    ngx_coco_feed_t     *feed;             /* NULL: no zone, or no pg */
+    ngx_coco_supply_t   *supply;           /* for use when pg is given */
 
     ngx_msec_t           redis_timeout;    /* coco_redis_timeout, 250 ms */
     ngx_msec_t           postgres_timeout; /* coco_postgres_timeout, 2 s */

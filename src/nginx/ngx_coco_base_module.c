@@ -6,14 +6,25 @@
 #include "ngx_coco_base.h"
 #include "ngx_coco_auth.h"
 
+#pragma weak ngx_coco_feed_create
+#pragma weak ngx_coco_feed_init_process
+#pragma weak ngx_coco_feed_exit_process
+#pragma weak ngx_coco_supply_create
+
 #define NGX_COCO_SECRET_MAX  4096    /* bytes */
 
 
 static void *ngx_coco_base_create_main_conf(ngx_conf_t *cf);
 static char *ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf);
+#pragma weak ngx_coco_feed_changes_statement
+#pragma weak ngx_coco_feed_page_statement
+static ngx_int_t ngx_coco_base_feed(ngx_conf_t *cf,
+    ngx_coco_base_conf_t *bcf);
 static char *ngx_coco_base_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_coco_base_postgres(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_coco_base_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_coco_base_edge(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -21,6 +32,8 @@ static ngx_int_t ngx_coco_base_edge_default(ngx_conf_t *cf, ngx_str_t *ret);
 static ngx_uint_t ngx_coco_base_edge_char(u_char c);
 static ngx_int_t ngx_coco_base_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_coco_base_init_replies(ngx_coco_base_conf_t *bcf,
+    ngx_cycle_t *cycle);
+static ngx_int_t ngx_coco_base_init_zone(ngx_coco_base_conf_t *bcf,
     ngx_cycle_t *cycle);
 static void ngx_coco_base_exit_process(ngx_cycle_t *cycle);
 
@@ -37,6 +50,13 @@ static ngx_command_t  ngx_coco_base_commands[] = {
     { ngx_string("coco_postgres"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_coco_base_postgres,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("coco_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_coco_base_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -182,6 +202,8 @@ ngx_coco_base_create_main_conf(ngx_conf_t *cf)
      *
      *     conf->redis = NULL;
      *     conf->pg = NULL;
+     *     conf->zone = NULL;
+     *     conf->feed = NULL;
      *     conf->edge = { 0, NULL };
      */
 
@@ -197,11 +219,14 @@ ngx_coco_base_create_main_conf(ngx_conf_t *cf)
     conf->replies = ngx_coco_replies_create(cf);
     conf->auth = ngx_coco_auth_create(cf);
     conf->metrics = ngx_coco_metrics_create(cf);
+    conf->supply = ngx_coco_supply_create ? ngx_coco_supply_create(cf)
+                                          : (void *) conf;
     conf->statements = ngx_array_create(cf->pool, 16,
                                         sizeof(ngx_coco_pg_statement_t *));
 
     if (conf->inbox == NULL || conf->replies == NULL || conf->auth == NULL
-        || conf->metrics == NULL || conf->statements == NULL)
+        || conf->metrics == NULL || conf->supply == NULL
+        || conf->statements == NULL)
     {
         return NULL;
     }
@@ -248,6 +273,12 @@ ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_coco_feed_create && bcf->zone && bcf->pg
+        && ngx_coco_base_feed(cf, bcf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     if (bcf->pg && ngx_coco_pg_init(cf, bcf->pg, bcf->postgres_timeout,
                                     bcf->statements) != NGX_OK)
     {
@@ -262,6 +293,23 @@ ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf)
     }
 
     return ngx_coco_auth_init(cf, bcf->auth);
+}
+
+
+static ngx_int_t
+ngx_coco_base_feed(ngx_conf_t *cf, ngx_coco_base_conf_t *bcf)
+{
+    if (ngx_coco_pg_statement_add(cf, &ngx_coco_feed_changes_statement)
+        != NGX_OK
+        || ngx_coco_pg_statement_add(cf, &ngx_coco_feed_page_statement)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    bcf->feed = ngx_coco_feed_create(cf);
+
+    return bcf->feed ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -292,6 +340,21 @@ ngx_coco_base_postgres(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     bcf->pg = ngx_coco_pg_create(cf);
 
     return bcf->pg ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_coco_base_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_coco_base_conf_t  *bcf = conf;
+
+    if (bcf->zone) {
+        return "is duplicate";
+    }
+
+    bcf->zone = ngx_coco_zone_create(cf, bcf->metrics);
+
+    return bcf->zone ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
@@ -471,7 +534,7 @@ ngx_coco_base_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return bcf->zone ? ngx_coco_base_init_zone(bcf, cycle) : NGX_OK;
 }
 
 
@@ -502,6 +565,31 @@ ngx_coco_base_init_replies(ngx_coco_base_conf_t *bcf, ngx_cycle_t *cycle)
 }
 
 
+static ngx_int_t
+ngx_coco_base_init_zone(ngx_coco_base_conf_t *bcf, ngx_cycle_t *cycle)
+{
+    coco_supply_rules_t       rules;
+    ngx_coco_feed_backends_t  backends;
+
+    rules.online_ms = bcf->online_window;
+    rules.low_battery_percent = bcf->low_battery;
+
+    ngx_coco_zone_init_process(bcf->zone, &rules);
+
+    if (bcf->feed == NULL) {
+        return NGX_OK;
+    }
+
+    backends.zone = bcf->zone;
+    backends.redis = bcf->redis;
+    backends.pg = bcf->pg;
+    backends.metrics = bcf->metrics;
+    backends.timeout = bcf->postgres_timeout;
+
+    return ngx_coco_feed_init_process(bcf->feed, &backends, cycle);
+}
+
+
 static void
 ngx_coco_base_exit_process(ngx_cycle_t *cycle)
 {
@@ -511,6 +599,10 @@ ngx_coco_base_exit_process(ngx_cycle_t *cycle)
 
     if (bcf == NULL) {
         return;
+    }
+
+    if (bcf->feed) {
+        ngx_coco_feed_exit_process(bcf->feed);
     }
 
     if (bcf->redis) {

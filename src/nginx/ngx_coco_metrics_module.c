@@ -64,6 +64,7 @@ static ngx_int_t
 ngx_coco_metrics_handler(ngx_http_request_t *r)
 {
     ngx_int_t                 rc;
+    ngx_coco_base_conf_t     *conf;
     ngx_http_complex_value_t  body;
 
     rc = ngx_coco_route_get_only(r);
@@ -73,9 +74,13 @@ ngx_coco_metrics_handler(ngx_http_request_t *r)
     }
 
     ngx_memzero(&body, sizeof(ngx_http_complex_value_t));
+    conf = ngx_coco_base_conf(r);
 
-    if (ngx_coco_metrics_encode(ngx_coco_base_conf(r)->metrics, r->pool,
-                                &body.value)
+    if (conf->zone) {
+        ngx_coco_zone_observe(conf->zone);
+    }
+
+    if (ngx_coco_metrics_encode(conf->metrics, r->pool, &body.value)
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

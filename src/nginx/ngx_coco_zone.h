@@ -32,6 +32,14 @@ typedef enum {
 ngx_coco_zone_t *ngx_coco_zone_create(ngx_conf_t *cf,
     ngx_coco_metrics_t *metrics);
 
+/* In a process that serves requests. The fleet is emptied when it was begun
+ * with other rules. */
+void ngx_coco_zone_init_process(ngx_coco_zone_t *zone,
+    const coco_supply_rules_t *rules);
+
+/* Sets the metrics that the zone's state is read from. */
+void ngx_coco_zone_observe(const ngx_coco_zone_t *zone);
+
 /* --- freshness ------------------------------------------------------------ */
 
 /* Both stamps are young enough, and the fleet was loaded: documents and
@@ -125,8 +133,9 @@ ngx_int_t ngx_coco_zone_document(ngx_coco_zone_t *zone,
     ngx_coco_document_e kind, const ngx_str_t *serial, ngx_pool_t *pool,
     ngx_str_t *ret);
 
-/* Keeps a document made since `ticket`, until valid_until (ms since the epoch,
- * INT64_MAX: until it is dropped), unless the robot has changed since. */
+/* Keeps a document made since `ticket`, up to and including valid_until (ms
+ * since the epoch, INT64_MAX: until it is dropped), unless the robot has
+ * changed since. */
 void ngx_coco_zone_document_put(ngx_coco_zone_t *zone,
     ngx_coco_document_e kind, const ngx_str_t *serial,
     const ngx_coco_ticket_t *ticket, const ngx_str_t *document,
