@@ -95,18 +95,19 @@ $(BUILD)/tests/sim_%: tests/unit/sim_%.c \
 
 NGINX_TREE  := $(BUILD)/nginx
 MODULE_SRC  := $(wildcard ngx_coco_*.c src/nginx/*.c src/core/*.c)
+PROTO       := proto/coco/fleet/v1/fleet.proto
 MODULE_DEPS := $(MODULE_SRC) $(wildcard ngx_coco_*.h src/nginx/*.h src/core/*.h)
 COCO_CFLAGS ?= -O2 -Wall -Wextra -Werror -Wno-unused-parameter \
                -Wno-missing-field-initializers
 
 # nginx's configure takes no path with a space: ours is given relative to its
-# tree. Re-made when the recipe or the list of files changes.
+# tree. Re-made when the recipe, the list of files or the messages change.
 $(BUILD)/module-files: FORCE
 	@mkdir -p $(@D)
 	@echo '$(MODULE_SRC) $(COCO_CFLAGS)' | cmp -s - $@ || \
 	    echo '$(MODULE_SRC) $(COCO_CFLAGS)' > $@
 
-$(NGINX_TREE)/objs/Makefile: config $(BUILD)/module-files
+$(NGINX_TREE)/objs/Makefile: config $(BUILD)/module-files $(PROTO)
 	$(call say,NGINX,"configure in $(NGINX_TREE)")
 	@rm -rf $(NGINX_TREE) && mkdir -p $(NGINX_TREE)
 	@cp -r $(NGINX_SRC)/. $(NGINX_TREE)

@@ -4,6 +4,7 @@
  */
 
 #include "ngx_coco_reply.h"
+#include "ngx_coco_grpc.h"
 
 
 #define NGX_COCO_PROBLEM_SIZE  512
@@ -18,6 +19,9 @@ typedef struct {
 } ngx_coco_problem_t;
 
 
+static ngx_int_t ngx_coco_reply_status(ngx_http_request_t *r,
+    ngx_uint_t status, const char *detail,
+    const ngx_coco_field_error_t *errors, ngx_uint_t nerrors);
 static ngx_int_t ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     const ngx_str_t *type, ngx_str_t *body);
 static void ngx_coco_reply_problem_encode(coco_json_out_t *out, void *data);
@@ -67,6 +71,10 @@ ngx_coco_reply_problem_fields(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t           body;
     ngx_coco_problem_t  problem;
 
+    if (ngx_coco_grpc_call(r)) {
+        return ngx_coco_reply_status(r, status, detail, errors, nerrors);
+    }
+
     /* the decoded path may hold any byte; escaped again it is a valid URI */
 
     len = r->uri.len + 2 * ngx_escape_uri(NULL, r->uri.data, r->uri.len,
@@ -93,6 +101,28 @@ ngx_coco_reply_problem_fields(ngx_http_request_t *r, ngx_uint_t status,
     }
 
     return ngx_coco_reply_send(r, status, &ngx_coco_problem_type, &body);
+}
+
+
+/* To a gRPC call: its message has no members, so it is about the first field
+ * at fault. */
+
+static ngx_int_t
+ngx_coco_reply_status(ngx_http_request_t *r, ngx_uint_t status,
+    const char *detail, const ngx_coco_field_error_t *errors,
+    ngx_uint_t nerrors)
+{
+    u_char  *p, text[256];
+
+    if (nerrors == 0) {
+        return ngx_coco_grpc_problem(r, status, detail);
+    }
+
+    p = ngx_snprintf(text, sizeof(text) - 1, "%s %s.", errors[0].field,
+                     errors[0].detail);
+    *p = '\0';
+
+    return ngx_coco_grpc_problem(r, status, (char *) text);
 }
 
 

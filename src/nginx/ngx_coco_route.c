@@ -27,8 +27,6 @@ static ngx_int_t ngx_coco_route_body_read(ngx_http_request_t *r,
 static ngx_uint_t ngx_coco_route_media_type_json(ngx_http_request_t *r);
 static ngx_int_t ngx_coco_route_too_large(ngx_http_request_t *r);
 static void ngx_coco_route_body_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_coco_route_body_gather(ngx_http_request_t *r,
-    size_t max, ngx_str_t *ret);
 
 
 static const struct {
@@ -377,7 +375,7 @@ ngx_coco_route_body_handler(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_coco_base_module);
     ngx_http_set_ctx(r, NULL, ngx_coco_base_module);
 
-    rc = ngx_coco_route_body_gather(r, ctx->route->body_max, &ctx->call.body);
+    rc = ngx_coco_route_body(r, ctx->route->body_max, &ctx->call.body);
 
     if (rc == NGX_OK) {
         rc = ctx->route->handler(r, &ctx->call);
@@ -396,12 +394,11 @@ ngx_coco_route_body_handler(ngx_http_request_t *r)
 /*
  * The body comes as a chain of any length, whose links lie in memory, in a
  * temporary file, or in neither (a last link that is empty). One link in
- * memory is used where it lies. NGX_DECLINED: larger than max, which only a
- * chunked body gets to be.
+ * memory is used where it lies.
  */
 
-static ngx_int_t
-ngx_coco_route_body_gather(ngx_http_request_t *r, size_t max, ngx_str_t *ret)
+ngx_int_t
+ngx_coco_route_body(ngx_http_request_t *r, size_t max, ngx_str_t *ret)
 {
     size_t        len;
     u_char       *p;

@@ -51,6 +51,12 @@ typedef struct {
 ngx_int_t ngx_coco_route_handle(ngx_http_request_t *r,
     const ngx_coco_route_t *routes);
 
+/* The body that was read, in one piece, in r->pool or where it lies.
+ * NGX_DECLINED: larger than max bytes, which only one of unknown length gets
+ * to be. NGX_ERROR: memory is out, or its file cannot be read. */
+ngx_int_t ngx_coco_route_body(ngx_http_request_t *r, size_t max,
+    ngx_str_t *ret);
+
 /* For what is served outside of any table: drops the body, and answers 405
  * unless asked by GET or HEAD. NGX_DECLINED: go on; else what
  * ngx_http_finalize_request takes. */

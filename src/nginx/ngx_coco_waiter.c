@@ -6,6 +6,7 @@
 
 #include "ngx_coco_waiter.h"
 #include "ngx_coco_base.h"
+#include "ngx_coco_grpc.h"
 
 
 typedef struct ngx_coco_waiter_slot_s  ngx_coco_waiter_slot_t;
@@ -36,6 +37,8 @@ struct ngx_coco_waiter_s {
 };
 
 
+static ngx_msec_t ngx_coco_waiter_timeout(ngx_coco_waiter_t *waiter,
+    ngx_msec_t backend);
 static ngx_coco_waiter_slot_t *ngx_coco_waiter_slot(
     ngx_coco_waiter_t *waiter);
 static void ngx_coco_waiter_redis_handler(void *data,
@@ -117,8 +120,8 @@ ngx_coco_waiter_redis(ngx_coco_waiter_t *waiter, ngx_uint_t argc,
 
     slot->handler.redis = handler;
     slot->redis = ngx_coco_redis_send(conf->redis, argc, argv,
-                                      waiter->timeout ? waiter->timeout
-                                                      : conf->redis_timeout,
+                                      ngx_coco_waiter_timeout(waiter,
+                                                      conf->redis_timeout),
                                       ngx_coco_waiter_redis_handler, slot);
     if (slot->redis == NULL) {
         return NGX_ERROR;
@@ -155,8 +158,8 @@ ngx_coco_waiter_pg(ngx_coco_waiter_t *waiter,
 
     slot->handler.pg = handler;
     slot->pg = ngx_coco_pg_send(conf->pg, statement, params,
-                                waiter->timeout ? waiter->timeout
-                                                : conf->postgres_timeout,
+                                ngx_coco_waiter_timeout(waiter,
+                                                conf->postgres_timeout),
                                 ngx_coco_waiter_pg_handler, slot);
     if (slot->pg == NULL) {
         return NGX_ERROR;
@@ -184,8 +187,8 @@ ngx_coco_waiter_inbox(ngx_coco_waiter_t *waiter,
 
     slot->handler.pg = handler;
     slot->inbox = ngx_coco_inbox_send(conf->inbox, webhook,
-                                      waiter->timeout ? waiter->timeout
-                                                      : conf->postgres_timeout,
+                                      ngx_coco_waiter_timeout(waiter,
+                                                conf->postgres_timeout),
                                       ngx_coco_waiter_pg_handler, slot);
     if (slot->inbox == NULL) {
         return NGX_ERROR;
@@ -213,8 +216,8 @@ ngx_coco_waiter_replies(ngx_coco_waiter_t *waiter, const coco_id_t *command,
 
     slot->handler.replies = handler;
     slot->replies = ngx_coco_replies_wait(conf->replies, command, begun, known,
-                                          waiter->timeout ? waiter->timeout
-                                                          : conf->lid_timeout,
+                                          ngx_coco_waiter_timeout(waiter,
+                                                          conf->lid_timeout),
                                           ngx_coco_waiter_replies_handler,
                                           slot);
     if (slot->replies == NULL) {
@@ -224,6 +227,16 @@ ngx_coco_waiter_replies(ngx_coco_waiter_t *waiter, const coco_id_t *command,
     waiter->pending++;
 
     return NGX_OK;
+}
+
+
+/* Nobody waits longer than the caller does. */
+
+static ngx_msec_t
+ngx_coco_waiter_timeout(ngx_coco_waiter_t *waiter, ngx_msec_t backend)
+{
+    return ngx_coco_grpc_left(waiter->request,
+                              waiter->timeout ? waiter->timeout : backend);
 }
 
 
