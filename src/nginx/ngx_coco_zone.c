@@ -246,7 +246,7 @@ ngx_coco_zone_create(ngx_conf_t *cf, ngx_coco_metrics_t *metrics)
     }
 
     zone->metrics = metrics;
-    zone->robots = coco_fleet_index_size ? NGX_COCO_ZONE_ROBOTS : 0;
+    zone->robots = NGX_COCO_ZONE_ROBOTS;
 
     for (i = 2; i < cf->args->nelts; i++) {
         if (ngx_coco_zone_argument(cf, zone, &value[i]) != NGX_OK) {
@@ -305,10 +305,6 @@ ngx_coco_zone_argument(ngx_conf_t *cf, ngx_coco_zone_t *zone,
 
     if (ngx_strncmp(value->data, "robots=", 7) == 0) {
         n = ngx_atoi(value->data + 7, value->len - 7);
-
-        if (coco_fleet_index_size == NULL) {
-            return NGX_OK;
-        }
 
         if (n == 0 || (n > 0 && n < (ngx_int_t) COCO_ROBOT_NONE
                        && coco_fleet_index_size(n)))

@@ -15,14 +15,6 @@
 
 #include "ngx_coco_zone.h"
 
-#pragma weak coco_fleet_index_size
-#pragma weak coco_fleet_index_init
-#pragma weak coco_fleet_index_broken
-#pragma weak coco_fleet_index_put
-#pragma weak coco_fleet_index_sweep
-#pragma weak coco_fleet_index_count
-#pragma weak coco_fleet_index_rules
-
 typedef struct {
     size_t        size;             /* bytes, of all that is laid out */
     ngx_atomic_t  generation;       /* up: all documents are dropped */
