@@ -7,8 +7,6 @@
 
 #include "coco_delivery.h"
 
-#define COCO_EARTH_RADIUS  6371008.8    /* m, the mean one (IUGG) */
-
 
 static const coco_str_t  coco_delivery_names[COCO_DELIVERY_STATUSES] = {
     [COCO_DELIVERY_NONE] = { NULL, 0 },

@@ -61,8 +61,9 @@ void coco_delivery_moves_encode(coco_json_out_t *out,
 #define COCO_ARRIVAL_SPEED   0.2     /* m/s, below it */
 #define COCO_MOVING_SPEED    0.1     /* m/s, over it */
 
-/* Metres between two places (WGS84 degrees) on a sphere of the earth's mean
- * radius. */
+#define COCO_EARTH_RADIUS  6371008.8    /* m, the mean one (IUGG) */
+
+/* Metres between two places (WGS84 degrees) on a sphere of that radius. */
 double coco_distance_meters(double latitude, double longitude,
     double to_latitude, double to_longitude);
 
