@@ -6,18 +6,11 @@
 #include "ngx_coco_base.h"
 #include "ngx_coco_auth.h"
 
-#pragma weak ngx_coco_feed_create
-#pragma weak ngx_coco_feed_init_process
-#pragma weak ngx_coco_feed_exit_process
-#pragma weak ngx_coco_supply_create
-
 #define NGX_COCO_SECRET_MAX  4096    /* bytes */
 
 
 static void *ngx_coco_base_create_main_conf(ngx_conf_t *cf);
 static char *ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf);
-#pragma weak ngx_coco_feed_changes_statement
-#pragma weak ngx_coco_feed_page_statement
 static ngx_int_t ngx_coco_base_feed(ngx_conf_t *cf,
     ngx_coco_base_conf_t *bcf);
 static char *ngx_coco_base_redis(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -33,7 +26,7 @@ static ngx_uint_t ngx_coco_base_edge_char(u_char c);
 static ngx_int_t ngx_coco_base_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_coco_base_init_replies(ngx_coco_base_conf_t *bcf,
     ngx_cycle_t *cycle);
-static ngx_int_t ngx_coco_base_init_zone(ngx_coco_base_conf_t *bcf,
+static void ngx_coco_base_init_zone(ngx_coco_base_conf_t *bcf,
     ngx_cycle_t *cycle);
 static void ngx_coco_base_exit_process(ngx_cycle_t *cycle);
 
@@ -219,8 +212,7 @@ ngx_coco_base_create_main_conf(ngx_conf_t *cf)
     conf->replies = ngx_coco_replies_create(cf);
     conf->auth = ngx_coco_auth_create(cf);
     conf->metrics = ngx_coco_metrics_create(cf);
-    conf->supply = ngx_coco_supply_create ? ngx_coco_supply_create(cf)
-                                          : (void *) conf;
+    conf->supply = ngx_coco_supply_create(cf);
     conf->statements = ngx_array_create(cf->pool, 16,
                                         sizeof(ngx_coco_pg_statement_t *));
 
@@ -273,7 +265,7 @@ ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_coco_feed_create && bcf->zone && bcf->pg
+    if (bcf->zone && bcf->pg
         && ngx_coco_base_feed(cf, bcf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -534,7 +526,9 @@ ngx_coco_base_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    return bcf->zone ? ngx_coco_base_init_zone(bcf, cycle) : NGX_OK;
+    ngx_coco_base_init_zone(bcf, cycle);
+
+    return NGX_OK;
 }
 
 
@@ -565,7 +559,7 @@ ngx_coco_base_init_replies(ngx_coco_base_conf_t *bcf, ngx_cycle_t *cycle)
 }
 
 
-static ngx_int_t
+static void
 ngx_coco_base_init_zone(ngx_coco_base_conf_t *bcf, ngx_cycle_t *cycle)
 {
     coco_supply_rules_t       rules;
@@ -574,19 +568,21 @@ ngx_coco_base_init_zone(ngx_coco_base_conf_t *bcf, ngx_cycle_t *cycle)
     rules.online_ms = bcf->online_window;
     rules.low_battery_percent = bcf->low_battery;
 
-    ngx_coco_zone_init_process(bcf->zone, &rules);
-
-    if (bcf->feed == NULL) {
-        return NGX_OK;
-    }
-
     backends.zone = bcf->zone;
     backends.redis = bcf->redis;
     backends.pg = bcf->pg;
     backends.metrics = bcf->metrics;
     backends.timeout = bcf->postgres_timeout;
 
-    return ngx_coco_feed_init_process(bcf->feed, &backends, cycle);
+    ngx_coco_supply_init_process(bcf->supply, &backends, &rules, cycle);
+
+    if (bcf->zone) {
+        ngx_coco_zone_init_process(bcf->zone, &rules);
+    }
+
+    if (bcf->feed) {
+        ngx_coco_feed_init_process(bcf->feed, &backends, cycle);
+    }
 }
 
 
@@ -600,6 +596,8 @@ ngx_coco_base_exit_process(ngx_cycle_t *cycle)
     if (bcf == NULL) {
         return;
     }
+
+    ngx_coco_supply_exit_process(bcf->supply);
 
     if (bcf->feed) {
         ngx_coco_feed_exit_process(bcf->feed);

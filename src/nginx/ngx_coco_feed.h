@@ -29,8 +29,10 @@ typedef struct {
 ngx_coco_feed_t *ngx_coco_feed_create(ngx_conf_t *cf);
 
 /* In a process that serves requests, the backends being initialised. */
-ngx_int_t ngx_coco_feed_init_process(ngx_coco_feed_t *feed,
+void ngx_coco_feed_init_process(ngx_coco_feed_t *feed,
     const ngx_coco_feed_backends_t *backends, ngx_cycle_t *cycle);
+
+/* Before the Postgres client's. */
 void ngx_coco_feed_exit_process(ngx_coco_feed_t *feed);
 
 #endif /* NGX_COCO_FEED_H */

@@ -320,6 +320,9 @@ ngx_coco_redis_conn_renew(ngx_coco_redis_conn_t *conn)
     if (conn->state == NGX_COCO_REDIS_READY) {
         ngx_coco_redis_conn_lost(conn, NGX_ETIMEDOUT, "connection lost",
                                  "no answer");
+
+    } else if (conn->state == NGX_COCO_REDIS_CLOSED) {
+        ngx_coco_redis_conn_open(conn);
     }
 }
 

@@ -85,7 +85,8 @@ void ngx_coco_redis_conn_done(ngx_coco_redis_conn_t *conn);
 /* Before its time, while CLOSED. */
 void ngx_coco_redis_conn_open(ngx_coco_redis_conn_t *conn);
 
-/* The owner has found it dead; not from within a reply. */
+/* The owner has found it dead, or does not wait for the next attempt; not
+ * from within a reply. */
 void ngx_coco_redis_conn_renew(ngx_coco_redis_conn_t *conn);
 
 /* Queues a command, which is written once the connection is READY. NGX_BUSY:

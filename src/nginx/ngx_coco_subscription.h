@@ -43,7 +43,8 @@ ngx_uint_t ngx_coco_subscription_up(ngx_coco_subscription_t *sub);
  * yet. */
 ngx_int_t ngx_coco_subscription_ping(ngx_coco_subscription_t *sub);
 
-/* The server is silent: connects anew, and says so by `lost`. */
+/* Connects anew: the server is silent (which `lost` then says, too), or the
+ * next attempt is too far off. */
 void ngx_coco_subscription_renew(ngx_coco_subscription_t *sub);
 
 #endif /* NGX_COCO_SUBSCRIPTION_H */
