@@ -457,6 +457,12 @@ begin
     loop
         perform coco.supply_demand_refresh(robot, new.status = 'Assigned'
                                                   and robot = new.serial);
+
+        -- also when its demands stay as they are: who shows the robot shows
+        -- its delivery's status, too, and follows change_txid
+        update coco.resource r set change_txid = pg_current_xact_id()
+         where r.id = robot and r.change_txid <> pg_current_xact_id();
+
         if robot = old.serial then
             perform coco.robot_shadow_refresh(robot);
         end if;
