@@ -182,7 +182,8 @@ sub token {
     my $key = delete $claims{key} // $secret;
     my %all = (iss => 'coco', aud => 'coco', sub => 'suite',
         exp => time + 3600, scope => 'state:read robots:read robots:write'
-        . ' deliveries:read deliveries:write fleet:read admin', %claims);
+        . ' deliveries:read deliveries:write fleet:read dispatch:read'
+        . ' dispatch:write admin', %claims);
     delete $all{$_} for grep { !defined $all{$_} } keys %all;
     return sign(\%header, \%all, $key);
 }
@@ -262,6 +263,10 @@ location /robots { coco_ops; }
 location /deliveries { coco_ops; }
 location /anomalies { coco_ops; }
 location /fleet { coco_dispatch; }
+location /quote { coco_dispatch; }
+location /plan { coco_dispatch; }
+location /supply { coco_dispatch; }
+location /demands { coco_dispatch; }
 END
 }
 
