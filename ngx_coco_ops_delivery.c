@@ -38,10 +38,11 @@ static ngx_int_t ngx_coco_delivery_unknown(ngx_http_request_t *r);
 static ngx_coco_pg_statement_t  ngx_coco_delivery_create = {
     ngx_string("coco_delivery_create"),
     "select status, response, case status when 201 then"
-    "           '/deliveries/' || (response::json ->> 'id') end"
+    "           '/deliveries/' || (response::json ->> 'id') end,"
+    "       coco.supply_changes() as supply"
     "  from coco.delivery_create("
     "    $1::text, $2::text, $3::text, $4::bytea, $5::jsonb)",
-    5, NGX_COCO_PG_SLOW, 0
+    5, NGX_COCO_PG_SLOW, 0, 1
 };
 
 
@@ -85,10 +86,11 @@ static ngx_coco_pg_statement_t  ngx_coco_delivery_events = {
 
 static ngx_coco_pg_statement_t  ngx_coco_delivery_change = {
     ngx_string("coco_delivery_move"),
-    "select status, response from coco.delivery_move("
+    "select status, response, coco.supply_changes() as supply"
+    "  from coco.delivery_move("
     "    $1::text, $2::text, $3::text, $4::bytea, $5::uuid, $6::jsonb,"
     "    $7::jsonb)",
-    7, NGX_COCO_PG_SLOW, 0
+    7, NGX_COCO_PG_SLOW, 0, 1
 };
 
 

@@ -28,6 +28,8 @@ typedef struct {
     int                 nparams;
     ngx_coco_pg_lane_e  lane;
     int                 result_format;   /* 0 text, 1 binary */
+    unsigned            supply:1;   /* writes it: a column "supply" has the
+                                       lines of coco.supply_changes() */
 } ngx_coco_pg_statement_t;
 
 #define NGX_COCO_PG_PARAMS_MAX  32

@@ -18,6 +18,7 @@ struct ngx_coco_waiter_slot_s {
     ngx_coco_pg_op_t          *pg;          /* NULL once it has ended */
     ngx_coco_inbox_op_t       *inbox;
     ngx_coco_replies_op_t     *replies;
+    ngx_uint_t                 supply;      /* of pg: it writes the supply */
     union {
         ngx_coco_redis_handler_pt    redis;
         ngx_coco_pg_handler_pt       pg;    /* of the inbox too */
@@ -47,6 +48,8 @@ static void ngx_coco_waiter_pg_handler(void *data,
     ngx_coco_outcome_e outcome, PGresult *result);
 static void ngx_coco_waiter_replies_handler(void *data,
     ngx_coco_outcome_e outcome, const PGresult *result, int row);
+static void ngx_coco_waiter_supply(ngx_coco_waiter_t *waiter,
+    ngx_coco_outcome_e outcome, const PGresult *result);
 static ngx_connection_t *ngx_coco_waiter_enter(ngx_coco_waiter_t *waiter);
 static void ngx_coco_waiter_leave(ngx_coco_waiter_t *waiter,
     ngx_connection_t *c);
@@ -157,6 +160,7 @@ ngx_coco_waiter_pg(ngx_coco_waiter_t *waiter,
     }
 
     slot->handler.pg = handler;
+    slot->supply = statement->supply;
     slot->pg = ngx_coco_pg_send(conf->pg, statement, params,
                                 ngx_coco_waiter_timeout(waiter,
                                                 conf->postgres_timeout),
@@ -336,8 +340,48 @@ ngx_coco_waiter_pg_handler(void *data, ngx_coco_outcome_e outcome,
     slot->inbox = NULL;
 
     c = ngx_coco_waiter_enter(waiter);
+
+    if (slot->supply) {
+        slot->supply = 0;
+        ngx_coco_waiter_supply(waiter, outcome, result);
+    }
+
     slot->handler.pg(waiter->data, outcome, result);
     ngx_coco_waiter_leave(waiter, c);
+}
+
+
+/* Whoever reads after the reply to a write must see it: the zone follows
+ * before. */
+
+static void
+ngx_coco_waiter_supply(ngx_coco_waiter_t *waiter, ngx_coco_outcome_e outcome,
+    const PGresult *result)
+{
+    int                    column;
+    ngx_http_request_t    *r;
+    ngx_coco_base_conf_t  *conf;
+
+    r = waiter->request;
+    conf = ngx_coco_base_conf(r);
+
+    if (conf->zone == NULL) {
+        return;
+    }
+
+    if (outcome != NGX_COCO_DONE) {
+        ngx_coco_zone_doubt(conf->zone);
+        return;
+    }
+
+    /* an error of the server's own has undone the statement */
+
+    column = PQfnumber(result, "supply");
+
+    if (column >= 0 && PQntuples(result)) {
+        ngx_coco_zone_apply(conf->zone, ngx_coco_pg_field(result, 0, column),
+                            r->connection->log);
+    }
 }
 
 
@@ -391,10 +435,17 @@ ngx_coco_waiter_leave(ngx_coco_waiter_t *waiter, ngx_connection_t *c)
 static void
 ngx_coco_waiter_cleanup(void *data)
 {
+    ngx_coco_zone_t         *zone;
     ngx_coco_waiter_t       *waiter;
     ngx_coco_waiter_slot_t  *slot;
 
     waiter = data;
+
+    if (waiter->request == NULL) {
+        return;
+    }
+
+    zone = ngx_coco_base_conf(waiter->request)->zone;
 
     for (slot = waiter->slots; slot; slot = slot->next) {
 
@@ -406,6 +457,14 @@ ngx_coco_waiter_cleanup(void *data)
         if (slot->pg) {
             ngx_coco_pg_cancel(slot->pg);
             slot->pg = NULL;
+
+            /* nobody will tell what became of it. It may be committed later
+             * than what is polled for next: then, nobody having been told of
+             * it, it is as if another host had made it. */
+
+            if (slot->supply && zone) {
+                ngx_coco_zone_doubt(zone);
+            }
         }
 
         if (slot->inbox) {
