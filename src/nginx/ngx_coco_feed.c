@@ -734,7 +734,7 @@ ngx_coco_feed_complain(ngx_coco_feed_t *feed, int64_t now)
     static const char  asked[] = "zone: not fresh, the backends are asked: ";
 
     if (feed->heard == 0) {
-        ngx_log_error(NGX_LOG_WARN, feed->log, 0,
+        ngx_log_error(NGX_LOG_ERR, feed->log, 0,
                       "%sRedis does not answer the subscription; see that it "
                       "runs where \"coco_redis\" says", asked);
         return;
@@ -743,7 +743,7 @@ ngx_coco_feed_complain(ngx_coco_feed_t *feed, int64_t now)
     worker = ngx_coco_feed_workers_silent(&feed->workers);
 
     if (worker == NULL) {
-        ngx_log_error(NGX_LOG_WARN, feed->log, 0,
+        ngx_log_error(NGX_LOG_ERR, feed->log, 0,
                       "%sno coco-worker was heard of; see that one runs, with "
                       "the Redis of \"coco_redis\"", asked);
         return;
@@ -753,7 +753,7 @@ ngx_coco_feed_complain(ngx_coco_feed_t *feed, int64_t now)
         name.data = (u_char *) worker->name;
         name.len = worker->len;
 
-        ngx_log_error(NGX_LOG_WARN, feed->log, 0,
+        ngx_log_error(NGX_LOG_ERR, feed->log, 0,
                       "%scoco-worker \"%V\" has been silent for %L ms; see "
                       "that it runs and reaches Redis (one that will not come "
                       "back is forgotten after 10 minutes)",
@@ -761,7 +761,7 @@ ngx_coco_feed_complain(ngx_coco_feed_t *feed, int64_t now)
         return;
     }
 
-    ngx_log_error(NGX_LOG_WARN, feed->log, 0,
+    ngx_log_error(NGX_LOG_ERR, feed->log, 0,
                   "%s%s; see that Postgres runs where \"coco_postgres\" says, "
                   "and answers in time", asked,
                   ngx_coco_zone_empty(feed->to.zone)
