@@ -9,7 +9,8 @@
 -- holds the robot (held_by is the quote) under the row's lock, counted by
 -- demand_version; tripType follows from both.  lid_open is what a heartbeat or
 -- an event of the time lid_at said.  change_txid is the transaction that
--- changed anything else than telemetry and lid last: what an nginx polls for.
+-- changed anything else than telemetry and lid last, or a delivery of the
+-- robot: what an nginx polls for.
 -- Locked after all other tables but robot_shadow; several, in the order of the
 -- keys.
 create table coco.resource (
