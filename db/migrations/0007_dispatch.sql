@@ -101,7 +101,7 @@ returns text language sql immutable parallel safe as $$
            end
         || case when r.business_changed_at is null then '' else
                ' B ' || coalesce(coco.to_ms(r.business_changed_at), 0)
-            || ' ' || (r.data ->> 'operationState')
+            || ' ' || coalesce(r.data ->> 'operationState', '-')
             || ' ' || coco.supply_flag(r.data -> 'undergoingMaintenance')
             || coco.supply_flag(r.data -> 'needsMaintenance')
             || coco.supply_flag(r.data -> 'needsPickup')
@@ -144,6 +144,24 @@ returns jsonb language sql immutable parallel safe as $$
         'operationState', null, 'attemptCancellationReason', null,
         'undergoingMaintenance', null)
 $$;
+
+
+-- Who inserts a row may know a part of it alone: a heartbeat says what its
+-- robot's telemetry is.  Not before the insert: what a conflict then updates
+-- with must be that part, and for each of them this would run.
+create function coco.resource_complete()
+returns trigger language plpgsql as $$
+begin
+    update coco.resource r set data = coco.supply_blank(r.id) || r.data
+     where r.id = new.id;
+
+    return null;
+end $$;
+
+create trigger resource_complete
+    after insert on coco.resource
+    for each row when (not new.data ? 'futureDemand')
+    execute function coco.resource_complete();
 
 
 -- The robot's row, which is made if it is absent, locked.
