@@ -164,22 +164,6 @@ create trigger resource_complete
     execute function coco.resource_complete();
 
 
--- A row that is new has every member, whatever it was inserted with: who merges
--- members into the row of almost every robot need not say all of them each time.
-create function coco.resource_complete()
-returns trigger language plpgsql as $$
-begin
-    update coco.resource r set data = coco.supply_blank(r.id) || r.data
-     where r.id = new.id;
-
-    return null;
-end $$;
-
-create trigger resource_complete after insert on coco.resource
-   for each row when (not new.data ? 'serial')
-   execute function coco.resource_complete();
-
-
 -- The robot's row, which is made if it is absent, locked.
 create function coco.supply_lock(p_serial text)
 returns coco.resource language plpgsql as $$
