@@ -28,7 +28,7 @@ static ngx_coco_pg_statement_t  ngx_coco_demand_create = {
     "       coco.supply_changes() as supply"
     "  from coco.demand_create("
     "    $1::text, $2::text, $3::text, $4::bytea, $5::jsonb)",
-    5, NGX_COCO_PG_SLOW, 0
+    5, NGX_COCO_PG_SLOW, 0, 1
 };
 
 
@@ -53,7 +53,7 @@ static ngx_coco_pg_statement_t  ngx_coco_demand_delete = {
     "select status, response, coco.supply_changes() as supply"
     "  from coco.demand_delete("
     "    $1::text, $2::text, $3::text, $4::bytea, $5::uuid)",
-    5, NGX_COCO_PG_SLOW, 0
+    5, NGX_COCO_PG_SLOW, 0, 1
 };
 
 

@@ -108,7 +108,7 @@ static ngx_coco_pg_statement_t  ngx_coco_quote_hold_statement = {
     "  from coco.quote_hold("
     "    $1::text, $2::text, $3::text, $4::bytea, $5::uuid, $6::text,"
     "    $7::bigint, $8::bigint, $9::bigint, $10::text)",
-    10, NGX_COCO_PG_SLOW, 0
+    10, NGX_COCO_PG_SLOW, 0, 1
 };
 
 
@@ -117,7 +117,7 @@ static ngx_coco_pg_statement_t  ngx_coco_quote_release_statement = {
     "select status, response, coco.supply_changes() as supply"
     "  from coco.quote_release("
     "    $1::text, $2::text, $3::text, $4::bytea, $5::uuid)",
-    5, NGX_COCO_PG_SLOW, 0
+    5, NGX_COCO_PG_SLOW, 0, 1
 };
 
 
