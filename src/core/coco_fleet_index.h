@@ -19,7 +19,8 @@ typedef struct coco_fleet_index_s  coco_fleet_index_t;
 /* Bytes for so many robots; 0 when that is too many to number. */
 size_t coco_fleet_index_size(uint32_t robots);
 
-/* In a block of coco_fleet_index_size(robots) bytes, aligned to 64. Empties
+/* In a block of coco_fleet_index_size(robots) bytes, aligned to 64: 276 for
+ * each robot, of which 8 are written now, the others when it comes. Empties
  * what was there, whatever state a writer that died has left it in; readers
  * see that it was written. */
 void coco_fleet_index_init(void *block, uint32_t robots,
@@ -27,7 +28,8 @@ void coco_fleet_index_init(void *block, uint32_t robots,
 
 /* --- the writer ----------------------------------------------------------- */
 
-/* A writer has died amidst a change: coco_fleet_index_init() is needed. */
+/* To whoever has taken over the lock: a writer has died amidst a change, and
+ * coco_fleet_index_init() is needed. */
 bool coco_fleet_index_broken(const coco_fleet_index_t *index);
 
 /* Takes over the parts that are newer. Returns those that were (0: nothing has
@@ -75,8 +77,9 @@ void coco_fleet_index_counts(const coco_fleet_index_t *index,
  * The usable robots (by the last sweep) around a place, near ones first,
  * though not in strict order: `visit` is told of each robot with its distance
  * on the sphere (metres), and returns the distance beyond which it is no
- * longer interested (INFINITY: all). Every usable robot nearer than the
- * smallest bound that was returned is visited, each once.
+ * longer interested (INFINITY: all). Every usable robot no farther than the
+ * smallest bound that was returned is visited, each once: also one that is as
+ * near as it to the last bit. Distances are those of coco_distance_meters().
  */
 typedef double (*coco_fleet_index_visit_pt)(void *data, uint32_t robot,
     double meters);

@@ -36,10 +36,14 @@ typedef struct {
     uint32_t  next;                      /* robot; COCO_ROBOT_NONE */
 } fleet_point_t;
 
-/* A cube of the octree: see coco_fleet_index_place.c. */
+/* A cube of the octree. A child is 0, nothing; a node's number with this bit;
+ * else the first robot of a leaf, + 1. */
 typedef struct {
     uint32_t  child[FLEET_CHILDREN];
 } fleet_node_t;
+
+#define FLEET_NODE_BIT  (UINT32_C(1) << 31)
+#define FLEET_DEPTH     24       /* halvings at most: to a cube of 76 cm */
 
 /* A robot has to be looked at again after `due`, or later. */
 typedef struct {

@@ -12,22 +12,17 @@
 #include "coco_fleet_index_block.h"
 
 
-#define DEPTH         24     /* halvings at most: a cube of 76 cm */
 #define LEAF_MAX      8      /* robots, before it is divided */
 #define NODE_MIN      5      /* robots, or it becomes a leaf */
-
-/* A child: 0, nothing; a node's number with this bit; else a leaf's first
- * robot + 1. */
-#define NODE_BIT      (UINT32_C(1) << 31)
 
 /* Steps of a point's coordinate from the sphere's middle to its surface. */
 #define RADIUS_STEPS  2147483647.0
 
-/* How far off a point's rounding may put it (√3/2), in steps, and to spare. */
+/* A point's rounding puts it 0.87 steps off at most. */
 #define SLACK_STEPS   1.0
 
 /* Of each node on the way down all children may wait. */
-#define WAITING_MAX   ((FLEET_CHILDREN - 1) * DEPTH + 1)
+#define WAITING_MAX   ((FLEET_CHILDREN - 1) * FLEET_DEPTH + 1)
 
 /* A cube to look into. */
 typedef struct {
@@ -99,7 +94,7 @@ point_octant(const fleet_point_t *point, int depth)
 static inline bool
 child_is_node(uint32_t child)
 {
-    return (child & NODE_BIT) != 0;
+    return (child & FLEET_NODE_BIT) != 0;
 }
 
 
@@ -205,7 +200,7 @@ node_give(coco_fleet_index_t *index, uint32_t number)
 static void
 leaf_push(coco_fleet_index_t *index, uint32_t *slot, uint32_t robot)
 {
-    uint32_t  first = *slot - 1;         /* COCO_ROBOT_NONE when there is none */
+    uint32_t  first = *slot - 1;         /* of none, COCO_ROBOT_NONE */
 
     fleet_set(fleet_points(index)[robot].next, first);
     fleet_previous(index)[robot] = COCO_ROBOT_NONE;
@@ -267,11 +262,11 @@ coco_fleet_place_insert(coco_fleet_index_t *index, uint32_t robot,
         child = *slot;
 
         if (child_is_node(child)) {
-            number = child & ~NODE_BIT;
+            number = child & ~FLEET_NODE_BIT;
             continue;
         }
 
-        if (depth + 1 == DEPTH || !leaf_full(index, child)) {
+        if (depth + 1 == FLEET_DEPTH || !leaf_full(index, child)) {
             break;
         }
 
@@ -281,7 +276,7 @@ coco_fleet_place_insert(coco_fleet_index_t *index, uint32_t robot,
             break;                       /* the leaf grows instead */
         }
 
-        fleet_set(*slot, number | NODE_BIT);
+        fleet_set(*slot, number | FLEET_NODE_BIT);
     }
 
     leaf_push(index, slot, robot);
@@ -328,9 +323,10 @@ coco_fleet_place_remove(coco_fleet_index_t *index, uint32_t robot)
             break;
         }
 
-        number = *slot & ~NODE_BIT;
+        number = *slot & ~FLEET_NODE_BIT;
 
-        if (sparse == NULL && fleet_node_counts(index)[number] < NODE_MIN) {
+        /* this one is still in the count */
+        if (sparse == NULL && fleet_node_counts(index)[number] <= NODE_MIN) {
             sparse = slot;
             sparse_depth = depth + 1;
         }
@@ -358,7 +354,7 @@ node_join(coco_fleet_index_t *index, uint32_t *slot, int depth,
     fleet_node_t   *node;
 
     while (child_is_node(inner)) {
-        node = &fleet_nodes(index)[inner & ~NODE_BIT];
+        node = &fleet_nodes(index)[inner & ~FLEET_NODE_BIT];
         octant = point_octant(point, depth++);
         child = node->child[octant];
 
@@ -375,7 +371,7 @@ node_join(coco_fleet_index_t *index, uint32_t *slot, int depth,
             }
         }
 
-        node_give(index, inner & ~NODE_BIT);
+        node_give(index, inner & ~FLEET_NODE_BIT);
         inner = child;
     }
 
@@ -411,7 +407,7 @@ coco_fleet_place_move(coco_fleet_index_t *index, uint32_t robot,
             break;                       /* both are in this leaf */
         }
 
-        number = child & ~NODE_BIT;
+        number = child & ~FLEET_NODE_BIT;
     }
 
     point_set(index, robot, point);
@@ -443,7 +439,7 @@ coco_fleet_index_near(const coco_fleet_index_t *index, double latitude,
         return;
     }
 
-    search.cubes[search.waiting++] = (place_cube_t) { .child = NODE_BIT };
+    search.cubes[search.waiting++] = (place_cube_t) { .child = FLEET_NODE_BIT };
 
     while (search.waiting > 0) {
         cube = search.cubes[--search.waiting];
@@ -471,7 +467,7 @@ cube_divide(place_search_t *search, const place_cube_t *cube)
 {
     int                  i, axis, bit;
     double               far[3];
-    uint32_t             half, child, number = cube->child & ~NODE_BIT;
+    uint32_t             half, child, number = cube->child & ~FLEET_NODE_BIT;
     unsigned             octant, flips, near = 0;
     place_cube_t        *next;
     const fleet_node_t  *node = &fleet_nodes(search->index)[number];
@@ -479,7 +475,7 @@ cube_divide(place_search_t *search, const place_cube_t *cube)
     /* farther ones first: a child across fewer of the middles is nearer */
     static const uint8_t  order[FLEET_CHILDREN] = { 7, 6, 5, 3, 4, 2, 1, 0 };
 
-    if (cube->depth == DEPTH || number >= search->capacity) {
+    if (cube->depth == FLEET_DEPTH || number >= search->capacity) {
         return;
     }
 
