@@ -6,8 +6,8 @@
 #include "ngx_coco_args.h"
 
 
-/* Longest decoded cursor: milliseconds, a colon, a serial. */
-#define NGX_COCO_CURSOR_MAX  (NGX_INT64_LEN + 1 + COCO_SERIAL_MAX)
+/* Longest decoded cursor: milliseconds, a colon, two names of 128 bytes. */
+#define NGX_COCO_CURSOR_MAX  (NGX_INT64_LEN + 1 + 2 * 128)
 
 
 static ngx_int_t ngx_coco_arg_bad(coco_error_t *err, const char *name,
@@ -157,28 +157,37 @@ ngx_int_t
 ngx_coco_arg_cursor(ngx_http_request_t *r, int64_t *ret_ms,
     ngx_str_t *ret_key, coco_error_t *err)
 {
-    off_t      ms;
-    u_char    *colon;
     ngx_int_t  rc;
-    ngx_str_t  value, text;
+    ngx_str_t  value;
 
     rc = ngx_coco_arg(r, "cursor", &value);
-    if (rc != NGX_OK) {
-        return rc;
-    }
 
-    if (value.len == 0
-        || value.len > ngx_base64_encoded_length(NGX_COCO_CURSOR_MAX))
+    return rc == NGX_OK ? ngx_coco_cursor_decode(r, &value, ret_ms, ret_key,
+                                                 err)
+                        : rc;
+}
+
+
+ngx_int_t
+ngx_coco_cursor_decode(ngx_http_request_t *r, ngx_str_t *value,
+    int64_t *ret_ms, ngx_str_t *ret_key, coco_error_t *err)
+{
+    off_t      ms;
+    u_char    *colon;
+    ngx_str_t  text;
+
+    if (value->len == 0
+        || value->len > ngx_base64_encoded_length(NGX_COCO_CURSOR_MAX))
     {
         goto bad;
     }
 
-    text.data = ngx_pnalloc(r->pool, ngx_base64_decoded_length(value.len));
+    text.data = ngx_pnalloc(r->pool, ngx_base64_decoded_length(value->len));
     if (text.data == NULL) {
         return NGX_ERROR;
     }
 
-    if (ngx_decode_base64url(&text, &value) != NGX_OK) {
+    if (ngx_decode_base64url(&text, value) != NGX_OK) {
         goto bad;
     }
 

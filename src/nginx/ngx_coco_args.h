@@ -40,6 +40,8 @@ ngx_int_t ngx_coco_arg_bbox(ngx_http_request_t *r, ngx_coco_bbox_t *ret,
  * They are not signed: the key must be checked for its form. */
 ngx_int_t ngx_coco_arg_cursor(ngx_http_request_t *r, int64_t *ret_ms,
     ngx_str_t *ret_key, coco_error_t *err);
+ngx_int_t ngx_coco_cursor_decode(ngx_http_request_t *r, ngx_str_t *value,
+    int64_t *ret_ms, ngx_str_t *ret_key, coco_error_t *err);
 ngx_int_t ngx_coco_cursor_encode(ngx_http_request_t *r, int64_t ms,
     coco_str_t key, ngx_str_t *ret);
 

@@ -1,11 +1,12 @@
 /*
- * Messages by their descriptors: from rows, to JSON, to and from the wire.
+ * Messages by their descriptors: from rows, from and to JSON and the wire.
  * Must never know what a message is about.
  */
 
 #include "ngx_coco_message.h"
 #include "ngx_coco_grpc.h"
 #include "ngx_coco_reply.h"
+#include "coco_message.h"
 
 
 #define NGX_COCO_MESSAGE_NAME  64      /* bytes of a field's name */
@@ -19,8 +20,23 @@
 
 static void ngx_coco_message_field_read(const ProtobufCFieldDescriptor *field,
     void *value, char *text);
+static const ProtobufCFieldDescriptor *ngx_coco_message_field(
+    const ProtobufCMessageDescriptor *type, coco_str_t name);
+static size_t ngx_coco_message_camel(char ret[NGX_COCO_MESSAGE_NAME],
+    const char *name);
+static ngx_int_t ngx_coco_message_value_read(ngx_pool_t *pool,
+    const ProtobufCFieldDescriptor *field, void *value,
+    const coco_json_value_t *json);
+static ngx_int_t ngx_coco_message_string_read(ngx_pool_t *pool, char **ret,
+    const coco_json_value_t *json);
+static ngx_int_t ngx_coco_message_map_read(ngx_pool_t *pool,
+    const ProtobufCMessageDescriptor *entry, ProtobufCMessage ***ret,
+    size_t *ret_count, const coco_json_value_t *object);
+static ngx_int_t ngx_coco_message_entry_read(ngx_pool_t *pool,
+    ProtobufCMessage *entry, coco_str_t name, const coco_json_value_t *json);
+static ngx_int_t ngx_coco_message_create(ngx_pool_t *pool,
+    const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret);
 static void ngx_coco_message_reply_encode(coco_json_out_t *out, void *data);
-static void ngx_coco_message_name(coco_json_out_t *out, const char *name);
 static void ngx_coco_message_field_json(coco_json_out_t *out,
     const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field);
 static void ngx_coco_message_value_json(coco_json_out_t *out,
@@ -88,6 +104,230 @@ ngx_coco_message_field_read(const ProtobufCFieldDescriptor *field,
 
 
 ngx_int_t
+ngx_coco_message_read(ngx_pool_t *pool, ProtobufCMessage *message,
+    const coco_json_value_t *object)
+{
+    char                             buf[COCO_MESSAGE_NAME_MAX];
+    void                            *value, *present;
+    size_t                           pos;
+    ngx_int_t                        rc;
+    coco_str_t                       name;
+    coco_json_value_t                json;
+    const ProtobufCFieldDescriptor  *field;
+
+    pos = 0;
+
+    while (coco_json_member_next(object, &pos, &name, &json)) {
+        field = ngx_coco_message_field(message->descriptor,
+                                       coco_message_name(name, buf));
+
+        if (field == NULL || json.type == COCO_JSON_NULL) {
+            continue;
+        }
+
+        value = ngx_coco_message_at(message, field->offset);
+        present = ngx_coco_message_at(message, field->quantifier_offset);
+
+        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+            rc = ngx_coco_message_map_read(pool, field->descriptor, value,
+                                           present, &json);
+        } else {
+            rc = ngx_coco_message_value_read(pool, field, value, &json);
+
+            if (field->quantifier_offset) {
+                *(protobuf_c_boolean *) present = 1;
+            }
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static const ProtobufCFieldDescriptor *
+ngx_coco_message_field(const ProtobufCMessageDescriptor *type,
+    coco_str_t name)
+{
+    char      camel[NGX_COCO_MESSAGE_NAME];
+    size_t    len;
+    unsigned  i;
+
+    for (i = 0; i < type->n_fields; i++) {
+        len = ngx_coco_message_camel(camel, type->fields[i].name);
+
+        if (coco_str_equal(name, (coco_str_t) { camel, len })) {
+            return &type->fields[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_coco_message_value_read(ngx_pool_t *pool,
+    const ProtobufCFieldDescriptor *field, void *value,
+    const coco_json_value_t *json)
+{
+    switch (field->type) {
+
+    case PROTOBUF_C_TYPE_STRING:
+        return ngx_coco_message_string_read(pool, value, json);
+
+    case PROTOBUF_C_TYPE_MESSAGE:
+        if (json->type != COCO_JSON_OBJECT) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_coco_message_create(pool, field->descriptor, value) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return ngx_coco_message_read(pool, *(ProtobufCMessage **) value, json);
+
+    case PROTOBUF_C_TYPE_BOOL:
+        *(protobuf_c_boolean *) value = json->type == COCO_JSON_TRUE;
+
+        return json->type == COCO_JSON_TRUE || json->type == COCO_JSON_FALSE
+               ? NGX_OK : NGX_DECLINED;
+
+    case PROTOBUF_C_TYPE_DOUBLE:
+        *(double *) value = json->number;
+
+        return json->type == COCO_JSON_NUMBER ? NGX_OK : NGX_DECLINED;
+
+    default: /* PROTOBUF_C_TYPE_INT64 */
+        *(int64_t *) value = json->int64;
+
+        return json->type == COCO_JSON_NUMBER && json->integer
+               ? NGX_OK : NGX_DECLINED;
+    }
+}
+
+
+static ngx_int_t
+ngx_coco_message_string_read(ngx_pool_t *pool, char **ret,
+    const coco_json_value_t *json)
+{
+    char        *p;
+    coco_str_t   text;
+
+    if (json->type != COCO_JSON_STRING) {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_pnalloc(pool, json->string.len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text = coco_json_unescape(json, p);
+    ngx_memmove(p, text.data, text.len);
+    p[text.len] = '\0';
+
+    *ret = p;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_coco_message_map_read(ngx_pool_t *pool,
+    const ProtobufCMessageDescriptor *entry, ProtobufCMessage ***ret,
+    size_t *ret_count, const coco_json_value_t *object)
+{
+    size_t              n, pos;
+    ngx_int_t           rc;
+    coco_str_t          name;
+    coco_json_value_t   json;
+    ProtobufCMessage  **entries;
+
+    if (object->type != COCO_JSON_OBJECT) {
+        return NGX_DECLINED;
+    }
+
+    for (n = 0, pos = 0; coco_json_member_next(object, &pos, &name, &json); ) {
+        n++;
+    }
+
+    entries = ngx_palloc(pool, (n + 1) * sizeof(ProtobufCMessage *));
+    if (entries == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (n = 0, pos = 0; coco_json_member_next(object, &pos, &name, &json); ) {
+
+        if (json.type == COCO_JSON_NULL) {
+            continue;
+        }
+
+        if (ngx_coco_message_create(pool, entry, &entries[n]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_coco_message_entry_read(pool, entries[n], name, &json);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        n++;
+    }
+
+    *ret = entries;
+    *ret_count = n;
+
+    return NGX_OK;
+}
+
+
+/* An entry of a map is a message of two fields, key and value. */
+
+static ngx_int_t
+ngx_coco_message_entry_read(ngx_pool_t *pool, ProtobufCMessage *entry,
+    coco_str_t name, const coco_json_value_t *json)
+{
+    ngx_int_t                        rc;
+    coco_json_value_t                key;
+    const ProtobufCFieldDescriptor  *fields;
+
+    key.type = COCO_JSON_STRING;
+    key.string = name;
+    key.escaped = memchr(name.data, '\\', name.len) != NULL;
+
+    fields = entry->descriptor->fields;
+
+    rc = ngx_coco_message_string_read(pool,
+                            ngx_coco_message_at(entry, fields[0].offset),
+                            &key);
+
+    return rc != NGX_OK ? rc
+           : ngx_coco_message_string_read(pool,
+                            ngx_coco_message_at(entry, fields[1].offset),
+                            json);
+}
+
+
+static ngx_int_t
+ngx_coco_message_create(ngx_pool_t *pool,
+    const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret)
+{
+    *ret = ngx_palloc(pool, type->sizeof_message);
+    if (*ret == NULL) {
+        return NGX_ERROR;
+    }
+
+    protobuf_c_message_init(type, *ret);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_coco_message_reply(ngx_http_request_t *r, const ProtobufCMessage *message)
 {
     ngx_str_t  frame;
@@ -116,12 +356,14 @@ ngx_coco_message_reply_encode(coco_json_out_t *out, void *data)
 void
 ngx_coco_message_json(coco_json_out_t *out, const ProtobufCMessage *message)
 {
+    char      camel[NGX_COCO_MESSAGE_NAME];
     unsigned  i;
 
     coco_json_object_open(out);
 
     for (i = 0; i < message->descriptor->n_fields; i++) {
-        ngx_coco_message_name(out, message->descriptor->fields[i].name);
+        coco_json_key(out, camel, ngx_coco_message_camel(camel,
+                                     message->descriptor->fields[i].name));
         ngx_coco_message_field_json(out, message,
                                     &message->descriptor->fields[i]);
     }
@@ -130,26 +372,25 @@ ngx_coco_message_json(coco_json_out_t *out, const ProtobufCMessage *message)
 }
 
 
-/* snake_case to lowerCamelCase */
+/* snake_case to lowerCamelCase; returns its length. */
 
-static void
-ngx_coco_message_name(coco_json_out_t *out, const char *name)
+static size_t
+ngx_coco_message_camel(char ret[NGX_COCO_MESSAGE_NAME], const char *name)
 {
-    char    camel[NGX_COCO_MESSAGE_NAME];
     size_t  len;
 
-    for (len = 0; *name && len < sizeof(camel); name++) {
+    for (len = 0; *name && len < NGX_COCO_MESSAGE_NAME; name++) {
 
         if (*name == '_') {
             name++;
-            camel[len++] = ngx_toupper(*name);
+            ret[len++] = ngx_toupper(*name);
             continue;
         }
 
-        camel[len++] = *name;
+        ret[len++] = *name;
     }
 
-    coco_json_key(out, camel, len);
+    return len;
 }
 
 

@@ -1,6 +1,6 @@
 /*
- * Protobuf messages of libprotobuf-c as replies: made from a row, and sent as
- * what the caller asked for, JSON or gRPC. One description, the .proto, says
+ * Protobuf messages of libprotobuf-c as replies: made from a row or from JSON,
+ * and sent as what the caller asked for, JSON or gRPC. One description, the .proto, says
  * what is in either.
  */
 
@@ -8,6 +8,7 @@
 #define NGX_COCO_MESSAGE_H
 
 #include "ngx_coco.h"
+#include "coco_json_read.h"
 #include "coco_json_write.h"
 
 #include <libpq-fe.h>
@@ -22,6 +23,13 @@
  */
 int ngx_coco_message_row(ProtobufCMessage *message, const PGresult *result,
     int row, int column);
+
+/* The other way: from a checked object. What has no field, and what is null,
+ * is left out. NGX_DECLINED when a member has another type than its field;
+ * NGX_ERROR when memory is out. What is not in the message itself is in
+ * `pool`. An object may stand for a map of strings. */
+ngx_int_t ngx_coco_message_read(ngx_pool_t *pool, ProtobufCMessage *message,
+    const coco_json_value_t *object);
 
 /* As a JSON object: names in lowerCamelCase, null for what is absent. May hold
  * scalars, messages, and arrays of messages. */

@@ -1,0 +1,405 @@
+/*
+ * The labor scope: the heartbeat cache as it stands, from the zone or from
+ * Redis. Must never change the copy in Redis, nor show an operation state that
+ * this host knows to be over.
+ */
+
+#include "ngx_coco_dispatch_labor.h"
+#include "ngx_coco_base.h"
+#include "ngx_coco_grpc.h"
+#include "ngx_coco_message.h"
+#include "ngx_coco_pause.h"
+#include "ngx_coco_reply.h"
+#include "ngx_coco_waiter.h"
+
+#include "coco_message.h"
+#include "coco/fleet/v1/fleet.pb-c.h"
+
+
+#define NGX_COCO_CACHE_KEY      "robot.heartbeat.cache."
+#define NGX_COCO_CACHE_KEY_LEN  (sizeof(NGX_COCO_CACHE_KEY) - 1)
+
+#define NGX_COCO_LABOR_TRIES    20    /* of 1 ms: the fleet is being written */
+
+
+typedef struct {
+    ngx_http_request_t   *request;
+    ngx_coco_waiter_t    *waiter;
+    ngx_coco_document_e   kind;
+    ngx_str_t             serial;
+
+    ngx_coco_ticket_t     ticket;
+    int64_t               asked;      /* ms since the epoch */
+    ngx_coco_outcome_e    outcome;
+    ngx_str_t             copy;       /* data NULL: there is none */
+    int64_t               left;       /* ms; -1: without end, -2: none */
+    ngx_uint_t            refused;    /* Redis did, and the log says why */
+    ngx_uint_t            tries;
+} ngx_coco_labor_t;
+
+
+static ngx_int_t ngx_coco_labor_ask(ngx_coco_labor_t *labor);
+static void ngx_coco_labor_copy(void *data, ngx_coco_outcome_e outcome,
+    redisReply *reply);
+static void ngx_coco_labor_left(void *data, ngx_coco_outcome_e outcome,
+    redisReply *reply);
+static ngx_uint_t ngx_coco_labor_refused(ngx_coco_labor_t *labor,
+    ngx_coco_outcome_e outcome, const redisReply *reply, int expected,
+    const char *command);
+static void ngx_coco_labor_done(ngx_http_request_t *r, void *data);
+static ngx_int_t ngx_coco_labor_reply(ngx_http_request_t *r, void *data);
+static ngx_int_t ngx_coco_labor_state(ngx_coco_zone_t *zone,
+    const ngx_str_t *serial, coco_state_e *ret);
+static ngx_int_t ngx_coco_labor_state_set(ngx_pool_t *pool, ngx_str_t *copy,
+    coco_state_e state);
+static ngx_int_t ngx_coco_labor_frame(ngx_pool_t *pool, const ngx_str_t *copy,
+    ngx_str_t *ret);
+static ngx_int_t ngx_coco_labor_send(ngx_http_request_t *r,
+    ngx_coco_document_e kind, ngx_str_t *document, const char *cache);
+
+
+ngx_int_t
+ngx_coco_labor_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
+{
+    return ngx_coco_labor(r, &call->path[0]);
+}
+
+
+ngx_int_t
+ngx_coco_labor(ngx_http_request_t *r, ngx_str_t *serial)
+{
+    ngx_str_t              document;
+    ngx_coco_labor_t      *labor;
+    ngx_coco_document_e    kind;
+    ngx_coco_base_conf_t  *conf;
+
+    conf = ngx_coco_base_conf(r);
+    kind = ngx_coco_grpc_call(r) ? NGX_COCO_DOCUMENT_LABOR_GRPC
+                                 : NGX_COCO_DOCUMENT_LABOR;
+
+    if (conf->zone
+        && ngx_coco_zone_document(conf->zone, kind, serial, r->pool, &document)
+           == NGX_OK)
+    {
+        return ngx_coco_labor_send(r, kind, &document, "HIT");
+    }
+
+    if (conf->redis == NULL) {
+        return ngx_coco_reply_unavailable(r, "Redis", NGX_COCO_DOWN);
+    }
+
+    labor = ngx_pcalloc(r->pool, sizeof(ngx_coco_labor_t));
+    if (labor == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    labor->request = r;
+    labor->kind = kind;
+    labor->serial = *serial;
+    labor->asked = ngx_coco_now_ms();
+
+    if (conf->zone) {
+        labor->ticket = ngx_coco_zone_ticket(conf->zone, serial);
+    }
+
+    labor->waiter = ngx_coco_waiter_create(r, ngx_coco_labor_done, labor);
+
+    if (labor->waiter == NULL || ngx_coco_labor_ask(labor) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_coco_waiter_wait(labor->waiter);
+}
+
+
+/* The copy and what remains of its time, in one write. */
+
+static ngx_int_t
+ngx_coco_labor_ask(ngx_coco_labor_t *labor)
+{
+    u_char     key[NGX_COCO_CACHE_KEY_LEN + COCO_SERIAL_MAX];
+    ngx_str_t  argv[2];
+
+    ngx_str_set(&argv[0], "GET");
+    argv[1].data = key;
+    argv[1].len = ngx_cpymem(ngx_cpymem(key, NGX_COCO_CACHE_KEY,
+                                        NGX_COCO_CACHE_KEY_LEN),
+                             labor->serial.data, labor->serial.len)
+                  - key;
+
+    if (ngx_coco_waiter_redis(labor->waiter, 2, argv, ngx_coco_labor_copy)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&argv[0], "PTTL");
+
+    return ngx_coco_waiter_redis(labor->waiter, 2, argv, ngx_coco_labor_left);
+}
+
+
+static void
+ngx_coco_labor_copy(void *data, ngx_coco_outcome_e outcome, redisReply *reply)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    if ((outcome == NGX_COCO_DONE && reply->type == REDIS_REPLY_NIL)
+        || ngx_coco_labor_refused(labor, outcome, reply, REDIS_REPLY_STRING,
+                                  "GET"))
+    {
+        return;
+    }
+
+    labor->copy.data = ngx_pnalloc(labor->request->pool, reply->len + 1);
+    if (labor->copy.data == NULL) {
+        labor->refused = 1;
+        return;
+    }
+
+    labor->copy.len = reply->len;
+    ngx_memcpy(labor->copy.data, reply->str, reply->len);
+}
+
+
+static void
+ngx_coco_labor_left(void *data, ngx_coco_outcome_e outcome, redisReply *reply)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    if (!ngx_coco_labor_refused(labor, outcome, reply, REDIS_REPLY_INTEGER,
+                                "PTTL"))
+    {
+        labor->left = reply->integer;
+    }
+}
+
+
+static ngx_uint_t
+ngx_coco_labor_refused(ngx_coco_labor_t *labor, ngx_coco_outcome_e outcome,
+    const redisReply *reply, int expected, const char *command)
+{
+    if (outcome != NGX_COCO_DONE) {
+        labor->outcome = outcome;
+        return 1;
+    }
+
+    if (reply->type == expected) {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, labor->request->connection->log, 0,
+                  "coco: redis refused %s: %s", command,
+                  reply->type == REDIS_REPLY_ERROR ? reply->str : "-");
+
+    labor->refused = 1;
+
+    return 1;
+}
+
+
+static void
+ngx_coco_labor_done(ngx_http_request_t *r, void *data)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    ngx_int_t  rc;
+
+    if (labor->outcome != NGX_COCO_DONE || labor->refused) {
+        rc = ngx_coco_reply_unavailable(r, "Redis",
+                                        labor->outcome != NGX_COCO_DONE
+                                        ? labor->outcome : NGX_COCO_DOWN);
+
+    } else if (labor->copy.data == NULL) {
+        rc = ngx_coco_reply_problem(r, NGX_HTTP_NOT_FOUND,
+                                    "No heartbeat of this serial is cached, "
+                                    "or it has expired.");
+
+    } else {
+        rc = ngx_coco_labor_reply(r, labor);
+    }
+
+    ngx_coco_waiter_finalize(labor->waiter, rc);
+}
+
+
+static ngx_int_t
+ngx_coco_labor_reply(ngx_http_request_t *r, void *data)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    int64_t           until;
+    ngx_int_t         rc, known;
+    ngx_str_t         document;
+    coco_state_e      state;
+    ngx_coco_zone_t  *zone;
+
+    zone = ngx_coco_base_conf(r)->zone;
+    known = ngx_coco_labor_state(zone, &labor->serial, &state);
+
+    if (known == NGX_AGAIN && labor->tries++ < NGX_COCO_LABOR_TRIES) {
+        return ngx_coco_pause(r, 1, ngx_coco_labor_reply, labor);
+    }
+
+    if (known == NGX_OK
+        && ngx_coco_labor_state_set(r->pool, &labor->copy, state) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    document = labor->copy;
+
+    if (labor->kind == NGX_COCO_DOCUMENT_LABOR_GRPC) {
+        rc = ngx_coco_labor_frame(r->pool, &labor->copy, &document);
+
+        if (rc != NGX_OK) {
+            ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                          "coco: the copy of robot \"%V\" in redis is not of "
+                          "its form", &labor->serial);
+            return ngx_coco_reply_problem(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                          "The robot's copy is not of its "
+                                          "form; the server's log has more.");
+        }
+    }
+
+    if (zone && known != NGX_AGAIN && labor->left != -2) {
+        until = labor->left < 0 ? INT64_MAX : labor->asked + labor->left;
+
+        ngx_coco_zone_document_put(zone, labor->kind, &labor->serial,
+                                   &labor->ticket, &document, until);
+    }
+
+    return ngx_coco_labor_send(r, labor->kind, &document, "MISS");
+}
+
+
+/* The operation state of the zone's record, which a change of this host has
+ * already reached. NGX_DECLINED: none is known. NGX_AGAIN: it is being
+ * written. */
+
+static ngx_int_t
+ngx_coco_labor_state(ngx_coco_zone_t *zone, const ngx_str_t *serial,
+    coco_state_e *ret)
+{
+    uint32_t                    robot;
+    uint64_t                    begun;
+    const coco_fleet_index_t   *fleet;
+    const coco_supply_state_t  *known;
+
+    if (zone == NULL || !ngx_coco_zone_fresh(zone)) {
+        return NGX_DECLINED;
+    }
+
+    fleet = ngx_coco_zone_fleet(zone);
+
+    if (fleet == NULL) {
+        return NGX_DECLINED;
+    }
+
+    begun = coco_fleet_index_begin(fleet);
+
+    if (begun & 1) {
+        return NGX_AGAIN;
+    }
+
+    *ret = COCO_STATE_NONE;
+    robot = coco_fleet_index_find(fleet, ngx_coco_str(*serial));
+
+    if (robot != COCO_ROBOT_NONE) {
+        known = coco_fleet_index_state(fleet, robot);
+
+        if (known->parts & COCO_SUPPLY_BUSINESS) {
+            *ret = known->business.operation_state;
+        }
+    }
+
+    if (!coco_fleet_index_end(fleet, begun)) {
+        return NGX_AGAIN;
+    }
+
+    return *ret == COCO_STATE_NONE ? NGX_DECLINED : NGX_OK;
+}
+
+
+/* Puts it in the place of the copy's; the rest stays byte by byte. */
+
+static ngx_int_t
+ngx_coco_labor_state_set(ngx_pool_t *pool, ngx_str_t *copy,
+    coco_state_e state)
+{
+    char               *at;
+    u_char             *p;
+    ngx_str_t           text;
+    coco_str_t          name;
+    coco_error_t        err;
+    coco_json_value_t   object, member;
+
+    static const coco_str_t  names[] = { coco_string("operationState") };
+
+    if (coco_message_read(&object, ngx_coco_str(*copy), &err) != COCO_OK) {
+        return NGX_OK;
+    }
+
+    coco_message_members(&object, names, 1, &member);
+    name = coco_state_name(state);
+
+    if (member.text.data == NULL || member.type != COCO_JSON_STRING
+        || coco_str_equal(member.string, name))
+    {
+        return NGX_OK;
+    }
+
+    text.data = ngx_pnalloc(pool, copy->len + name.len + 2);
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    at = (char *) member.string.data;
+
+    p = ngx_cpymem(text.data, copy->data, (u_char *) at - copy->data);
+    p = ngx_cpymem(p, name.data, name.len);
+    at += member.string.len;
+    p = ngx_cpymem(p, at, copy->data + copy->len - (u_char *) at);
+    text.len = p - text.data;
+
+    *copy = text;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_coco_labor_frame(ngx_pool_t *pool, const ngx_str_t *copy, ngx_str_t *ret)
+{
+    ngx_int_t                   rc;
+    coco_error_t                err;
+    coco_json_value_t           object;
+    Coco__Fleet__V1__RobotState state = COCO__FLEET__V1__ROBOT_STATE__INIT;
+
+    if (coco_message_read(&object, ngx_coco_str(*copy), &err) != COCO_OK) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_coco_message_read(pool, &state.base, &object);
+
+    return rc == NGX_OK ? ngx_coco_message_frame(pool, &state.base, ret) : rc;
+}
+
+
+static ngx_int_t
+ngx_coco_labor_send(ngx_http_request_t *r, ngx_coco_document_e kind,
+    ngx_str_t *document, const char *cache)
+{
+    ngx_str_t  value;
+
+    value.data = (u_char *) cache;
+    value.len = ngx_strlen(cache);
+
+    if (ngx_coco_reply_header(r, "X-Coco-Cache", &value) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return kind == NGX_COCO_DOCUMENT_LABOR_GRPC
+           ? ngx_coco_grpc_reply(r, document)
+           : ngx_coco_reply_json(r, NGX_HTTP_OK, document);
+}
