@@ -1,36 +1,20 @@
 /*
- * Dispatch and Fleet over HTTP. The labor row is the heartbeat cache as it
- * stands; what is cached here is never changed here.
+ * Dispatch and Fleet over HTTP: routes and directives. Must never answer a
+ * request itself.
  */
 
 #include "ngx_coco.h"
-#include "ngx_coco_base.h"
+#include "ngx_coco_dispatch_beacon.h"
 #include "ngx_coco_dispatch_conf.h"
 #include "ngx_coco_dispatch_demand.h"
+#include "ngx_coco_dispatch_grpc.h"
+#include "ngx_coco_dispatch_labor.h"
 #include "ngx_coco_dispatch_quote.h"
 #include "ngx_coco_dispatch_supply.h"
-#include "ngx_coco_reply.h"
 #include "ngx_coco_route.h"
-#include "ngx_coco_waiter.h"
-
-
-#define NGX_COCO_CACHE_KEY      "robot.heartbeat.cache."
-#define NGX_COCO_CACHE_KEY_LEN  (sizeof(NGX_COCO_CACHE_KEY) - 1)
-
-
-typedef struct {
-    ngx_http_request_t  *request;
-    ngx_coco_waiter_t   *waiter;
-    ngx_int_t            rc;
-} ngx_coco_dispatch_labor_t;
 
 
 static ngx_int_t ngx_coco_dispatch_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_coco_dispatch_labor_handler(ngx_http_request_t *r,
-    ngx_coco_call_t *call);
-static void ngx_coco_dispatch_labor_reply(void *data,
-    ngx_coco_outcome_e outcome, redisReply *reply);
-static void ngx_coco_dispatch_labor_done(ngx_http_request_t *r, void *data);
 static char *ngx_coco_dispatch(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -77,7 +61,32 @@ static const ngx_coco_route_t  ngx_coco_dispatch_routes[] = {
       ngx_string("/fleet/v1/labor/robots/{serial}"),
       ngx_string("fleet:read"),
       0,
-      ngx_coco_dispatch_labor_handler },
+      ngx_coco_labor_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/fleet/v1/beacon/robots/{serial}"),
+      ngx_string("fleet:read"),
+      0,
+      ngx_coco_beacon_vehicle_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/fleet/v1/beacon/virtual-robots/{id}"),
+      ngx_string("fleet:read"),
+      0,
+      ngx_coco_beacon_virtual_robot_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/fleet/v1/beacon/external-mappings"),
+      ngx_string("fleet:read"),
+      0,
+      ngx_coco_beacon_mappings_handler },
+
+    { NGX_HTTP_PUT,
+      ngx_string("/fleet/v1/beacon/external-mappings/"
+                 "{provider}/{providerVehicleId}"),
+      ngx_string("fleet:write"),
+      NGX_COCO_BODY_MAX,
+      ngx_coco_beacon_mapping_put_handler },
 
     { 0, ngx_null_string, ngx_null_string, 0, NULL }
 };
@@ -103,6 +112,13 @@ static ngx_command_t  ngx_coco_dispatch_commands[] = {
     { ngx_string("coco_dispatch"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_coco_dispatch,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("coco_grpc"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_coco_dispatch_grpc,
       0,
       0,
       NULL },
@@ -226,103 +242,6 @@ ngx_coco_dispatch_handler(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-ngx_coco_dispatch_labor_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
-{
-    u_char                      key[NGX_COCO_CACHE_KEY_LEN + COCO_SERIAL_MAX];
-    ngx_str_t                   argv[2];
-    ngx_coco_dispatch_labor_t  *labor;
-
-    if (ngx_coco_base_conf(r)->redis == NULL) {
-        return ngx_coco_reply_unavailable(r, "Redis", NGX_COCO_DOWN);
-    }
-
-    labor = ngx_palloc(r->pool, sizeof(ngx_coco_dispatch_labor_t));
-    if (labor == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    labor->request = r;
-    labor->rc = NGX_ERROR;
-    labor->waiter = ngx_coco_waiter_create(r, ngx_coco_dispatch_labor_done,
-                                           labor);
-    if (labor->waiter == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_str_set(&argv[0], "GET");
-    argv[1].data = key;
-    argv[1].len = ngx_cpymem(ngx_cpymem(key, NGX_COCO_CACHE_KEY,
-                                        NGX_COCO_CACHE_KEY_LEN),
-                             call->path[0].data, call->path[0].len)
-                  - key;
-
-    if (ngx_coco_waiter_redis(labor->waiter, 2, argv,
-                              ngx_coco_dispatch_labor_reply)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_coco_waiter_wait(labor->waiter);
-}
-
-
-static void
-ngx_coco_dispatch_labor_reply(void *data, ngx_coco_outcome_e outcome,
-    redisReply *reply)
-{
-    ngx_coco_dispatch_labor_t  *labor = data;
-
-    ngx_str_t            body;
-    ngx_http_request_t  *r;
-
-    r = labor->request;
-
-    if (outcome != NGX_COCO_DONE) {
-        labor->rc = ngx_coco_reply_unavailable(r, "Redis", outcome);
-        return;
-    }
-
-    switch (reply->type) {
-
-    case REDIS_REPLY_STRING:
-        body.len = reply->len;
-        body.data = ngx_pnalloc(r->pool, body.len);
-
-        if (body.data == NULL) {
-            labor->rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
-            return;
-        }
-
-        ngx_memcpy(body.data, reply->str, body.len);
-        labor->rc = ngx_coco_reply_json(r, NGX_HTTP_OK, &body);
-        break;
-
-    case REDIS_REPLY_NIL:
-        labor->rc = ngx_coco_reply_problem(r, NGX_HTTP_NOT_FOUND,
-                                           "No heartbeat of this serial is "
-                                           "cached, or it has expired.");
-        break;
-
-    default:
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "coco: redis refused GET: %s",
-                      reply->type == REDIS_REPLY_ERROR ? reply->str : "-");
-        labor->rc = ngx_coco_reply_unavailable(r, "Redis", NGX_COCO_DOWN);
-    }
-}
-
-
-static void
-ngx_coco_dispatch_labor_done(ngx_http_request_t *r, void *data)
-{
-    ngx_coco_dispatch_labor_t  *labor = data;
-
-    ngx_coco_waiter_finalize(labor->waiter, labor->rc);
-}
-
-
 static char *
 ngx_coco_dispatch(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -331,7 +250,8 @@ ngx_coco_dispatch(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     dcf = ngx_http_conf_get_module_main_conf(cf, ngx_coco_dispatch_module);
     dcf->used = 1;
 
-    if (ngx_coco_quote_init(cf) != NGX_OK
+    if (ngx_coco_beacon_init(cf) != NGX_OK
+        || ngx_coco_quote_init(cf) != NGX_OK
         || ngx_coco_demand_init(cf) != NGX_OK
         || ngx_coco_supply_list_init(cf) != NGX_OK)
     {
