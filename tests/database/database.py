@@ -163,25 +163,21 @@ class Database:
             " and name = 'DispatchEngine.SupplyEvent' order by seq", serial)]
 
 
-# What the worker writes of heartbeats, several robots in one statement.
+# What the worker writes of heartbeats.
 TELEMETRY = """
 insert into coco.resource as r (id, data, telemetry_id, telemetry_ts,
        telemetry_order_ts)
-select serial, coco.supply_blank(serial) || changes, id, at, at
-  from unnest(%s::text[], %s::uuid[], %s::timestamptz[], %s::jsonb[])
-       u (serial, id, at, changes)
+select s, %s, gen_random_uuid(), coco.from_ms(%s), coco.from_ms(%s)
+  from unnest(%s) s
 on conflict (id) do update
-   set data = r.data || (excluded.data - array['serial', 'deployed',
-           'futureDemand', 'activeDemand', 'needsMovement', 'hasFood',
-           'tripType', 'needsMaintenance', 'needsPickup', 'driveable',
-           'operationState', 'attemptCancellationReason',
-           'undergoingMaintenance']),
+   set data = r.data || excluded.data,
        telemetry_id = excluded.telemetry_id,
        telemetry_ts = excluded.telemetry_ts,
        telemetry_order_ts = excluded.telemetry_order_ts
  where r.telemetry_order_ts is null
-    or (excluded.telemetry_order_ts, excluded.telemetry_id)
-       > (r.telemetry_order_ts, r.telemetry_id)
+    or (excluded.telemetry_order_ts, excluded.telemetry_ts,
+        excluded.telemetry_id)
+       > (r.telemetry_order_ts, r.telemetry_ts, r.telemetry_id)
 """
 
 
@@ -195,7 +191,4 @@ def heartbeats(db, serials, at, **members):
             " on conflict (serial) do update"
             " set telemetry_order_ts = excluded.telemetry_order_ts",
             at, list(serials))
-    db.rows(TELEMETRY, list(serials), [uuid.uuid4() for _ in serials],
-            [time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 1000))
-             + ".%03dZ" % (at % 1000)] * len(serials),
-            [Json(changes)] * len(serials))
+    db.rows(TELEMETRY, Json(changes), at, at, list(serials))

@@ -2,7 +2,7 @@
 supply: every field, one event for what changed, one line for nginx."""
 
 import pytest
-from database import now_ms
+from database import heartbeats, now_ms
 
 FIELDS = {"serial", "status", "battery", "lastSynced", "healthy", "deployed",
           "location", "futureDemand", "activeDemand", "needsMovement",
@@ -22,6 +22,22 @@ def test_of_nothing_every_field_is_null(db):
     assert {name: value for name, value in blank.items()
             if value is not None} == {
         "serial": "a", "status": "OFFLINE", "futureDemand": []}
+
+
+def test_whoever_is_first_makes_a_whole_row(db):
+    """A heartbeat inserts what it knows; one of a known robot changes no
+    more than that."""
+    at = now_ms()
+    heartbeats(db, ["a"], at)
+    assert db.robot("a") == {
+        **db.value("select coco.supply_blank('a')"), "status": "ONLINE",
+        "battery": 50, "lastSynced": at, "healthy": True,
+        "location": {"latitude": 52.1, "longitude": 13.1}}
+    db.move(db.deliver(), "assign", serial="a")
+    demand = db.robot("a")["activeDemand"]
+    heartbeats(db, ["a"], at + 1, battery=49)
+    assert demand and db.robot("a")["activeDemand"] == demand
+    assert db.robot("a")["battery"] == 49
 
 
 def test_a_patch_is_the_supplys_at_once(db):
