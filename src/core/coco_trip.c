@@ -16,8 +16,6 @@
 
 static double trip_way(const coco_trip_rules_t *rules,
     const coco_place_t *from, const coco_place_t *to, double meters);
-static double trip_energy(const coco_trip_rules_t *rules, double meters,
-    double seconds);
 static double trip_energy_after(const coco_trip_plan_t *plan);
 static bool area_edge(const coco_place_t *a, const coco_place_t *b,
     const coco_place_t *place);
@@ -46,7 +44,7 @@ coco_trip_plan(coco_trip_plan_t *ret, const coco_trip_rules_t *rules,
     const coco_trip_t *trip, int64_t now)
 {
     size_t               i;
-    double               meters, seconds;
+    double               meters;
     const coco_place_t  *charger;
 
     ret->rules = rules;
@@ -79,14 +77,37 @@ coco_trip_plan(coco_trip_plan_t *ret, const coco_trip_rules_t *rules,
         return;
     }
 
-    /* a full battery at the pickup, and nothing to wait for */
-    seconds = rules->dwell_seconds + ret->trip_meters / rules->speed;
-
-    if (100 - trip_energy(rules, ret->trip_meters, seconds)
-        < trip_energy_after(ret))
-    {
+    if (coco_trip_need(ret) > 100) {
         ret->reasons |= 1u << COCO_REASON_BATTERY_RANGE;
     }
+}
+
+
+double
+coco_trip_energy(const coco_trip_rules_t *rules, double meters, double seconds)
+{
+    return rules->percent_per_km * meters / COCO_KM
+           + rules->percent_per_hour * seconds / COCO_HOUR;
+}
+
+
+double
+coco_trip_need(const coco_trip_plan_t *plan)
+{
+    const coco_trip_rules_t  *rules = plan->rules;
+
+    return coco_trip_energy(rules, plan->trip_meters,
+                            rules->dwell_seconds
+                            + plan->trip_meters / rules->speed)
+           + trip_energy_after(plan);
+}
+
+
+double
+coco_trip_ready(const coco_trip_plan_t *plan)
+{
+    return plan->trip.ready_at == 0
+           ? 0 : (double) (plan->trip.ready_at - plan->now) / COCO_MS;
 }
 
 
@@ -94,7 +115,7 @@ coco_reasons_t
 coco_trip_cost(const coco_trip_plan_t *plan,
     const coco_supply_telemetry_t *robot, double meters, coco_trip_cost_t *ret)
 {
-    double                    way, ready;
+    double                    way;
     coco_place_t              place;
     coco_reasons_t            reasons;
     coco_trip_cost_t          cost;
@@ -114,15 +135,14 @@ coco_trip_cost(const coco_trip_plan_t *plan,
         reasons |= 1u << COCO_REASON_TOO_FAR;
     }
 
-    ready = plan->trip.ready_at == 0
-            ? 0 : (double) (plan->trip.ready_at - plan->now) / COCO_MS;
-
     cost.pickup_eta = way / rules->speed;
-    cost.dropoff_eta = fmax(cost.pickup_eta, ready) + rules->dwell_seconds
+    cost.dropoff_eta = fmax(cost.pickup_eta, coco_trip_ready(plan))
+                       + rules->dwell_seconds
                        + plan->trip_meters / rules->speed;
     cost.meters = way + plan->trip_meters;
     cost.battery_at_end = (double) robot->battery_percent
-                          - trip_energy(rules, cost.meters, cost.dropoff_eta);
+                          - coco_trip_energy(rules, cost.meters,
+                                             cost.dropoff_eta);
 
     /* where there is no way, no battery is short of it */
     if (!isinf(cost.meters) && cost.battery_at_end < trip_energy_after(plan)) {
@@ -184,23 +204,14 @@ trip_way(const coco_trip_rules_t *rules, const coco_place_t *from,
 }
 
 
-/* Percent of the battery. */
-static double
-trip_energy(const coco_trip_rules_t *rules, double meters, double seconds)
-{
-    return rules->percent_per_km * meters / COCO_KM
-           + rules->percent_per_hour * seconds / COCO_HOUR;
-}
-
-
 /* What the battery must hold at the drop-off: the way to the charger, and the
  * reserve. */
 static double
 trip_energy_after(const coco_trip_plan_t *plan)
 {
     return plan->rules->reserve_percent
-           + trip_energy(plan->rules, plan->charger_meters,
-                         plan->charger_meters / plan->rules->speed);
+           + coco_trip_energy(plan->rules, plan->charger_meters,
+                              plan->charger_meters / plan->rules->speed);
 }
 
 

@@ -74,6 +74,17 @@ coco_reasons_t coco_trip_cost(const coco_trip_plan_t *plan,
     const coco_supply_telemetry_t *robot, double meters,
     coco_trip_cost_t *ret);
 
+/* What so long a way and so much time take of the battery, percent. */
+double coco_trip_energy(const coco_trip_rules_t *rules, double meters,
+    double seconds);
+
+/* What the battery must hold at the pickup when the goods are ready, percent:
+ * for the trip, for the way to the charger, and the reserve. */
+double coco_trip_need(const coco_trip_plan_t *plan);
+
+/* Seconds from now until the goods are ready; not over 0: they are. */
+double coco_trip_ready(const coco_trip_plan_t *plan);
+
 /* Where the robot stands. */
 coco_place_t coco_trip_place(const coco_supply_telemetry_t *robot);
 
