@@ -1,7 +1,6 @@
 /*
- * The Operations service over HTTP: robots, read from the nearest copies and
- * changed in one statement; the routes of deliveries. Must never decide what
- * makes a robot ready: that is the core's.
+ * The Operations service over HTTP: its routes, and the list of robots. Must
+ * never decide what makes a robot ready: that is the core's.
  */
 
 #include "ngx_coco.h"
@@ -10,31 +9,12 @@
 #include "ngx_coco_ops_delivery.h"
 #include "ngx_coco_ops_lid.h"
 #include "ngx_coco_ops_patch.h"
+#include "ngx_coco_ops_read.h"
 #include "ngx_coco_ops_robot.h"
 #include "ngx_coco_query.h"
 #include "ngx_coco_replies.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_route.h"
-#include "ngx_coco_waiter.h"
-
-
-#define NGX_COCO_ROBOT_SIZE  1536
-
-#define NGX_COCO_CACHE_KEY      "robot.heartbeat.cache."
-#define NGX_COCO_EPHEMERAL_KEY  "robot.ephemeral."
-
-
-/* GET /robots/{serial} under way. */
-typedef struct {
-    ngx_http_request_t    *request;
-    ngx_coco_waiter_t     *waiter;
-    ngx_coco_robot_t       robot;
-
-    ngx_str_t              serial;
-    ngx_coco_outcome_e     postgres;
-    ngx_coco_outcome_e     redis;
-    ngx_uint_t             known;         /* Postgres has a row of it */
-} ngx_coco_ops_read_t;
 
 
 /* GET /robots under way. */
@@ -45,28 +25,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_coco_ops_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_coco_ops_read_handler(ngx_http_request_t *r,
-    ngx_coco_call_t *call);
-static ngx_int_t ngx_coco_ops_read_send(ngx_coco_ops_read_t *read);
-static void ngx_coco_ops_read_operation(void *data,
-    ngx_coco_outcome_e outcome, PGresult *result);
-static void ngx_coco_ops_read_redis(void *data, ngx_coco_outcome_e outcome,
-    redisReply *reply);
-static void ngx_coco_ops_read_first(ngx_http_request_t *r, void *data);
-static void ngx_coco_ops_read_record(void *data, ngx_coco_outcome_e outcome,
-    PGresult *result);
-static void ngx_coco_ops_read_done(ngx_http_request_t *r, void *data);
-static ngx_int_t ngx_coco_ops_read_reply(ngx_coco_ops_read_t *read);
-static void ngx_coco_ops_read_encode(coco_json_out_t *out, void *data);
-static ngx_uint_t ngx_coco_ops_rows(ngx_http_request_t *r,
-    ngx_coco_outcome_e outcome, const PGresult *result);
-static void ngx_coco_ops_fill(ngx_coco_ops_read_t *read);
-static void ngx_coco_ops_fill_copy(ngx_coco_ops_read_t *read,
-    const char *prefix, int64_t left);
-static void ngx_coco_ops_filled(void *data, ngx_coco_outcome_e outcome,
-    redisReply *reply);
-static ngx_int_t ngx_coco_ops_key(ngx_pool_t *pool, const char *prefix,
-    ngx_str_t *serial, ngx_str_t *ret);
 static ngx_int_t ngx_coco_ops_list_handler(ngx_http_request_t *r,
     ngx_coco_call_t *call);
 static ngx_int_t ngx_coco_ops_list_filter(ngx_http_request_t *r,
@@ -75,29 +33,7 @@ static ngx_int_t ngx_coco_ops_list_bbox(ngx_http_request_t *r,
     ngx_str_t *params, coco_error_t *err);
 static void ngx_coco_ops_list_encode(coco_json_out_t *out,
     const PGresult *result, int row, void *data);
-static ngx_int_t ngx_coco_ops_patch_handler(ngx_http_request_t *r,
-    ngx_coco_call_t *call);
 static char *ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-
-
-/* One row, also of a robot that is not known. */
-static ngx_coco_pg_statement_t  ngx_coco_ops_operation = {
-    ngx_string("coco_robot_operation"),
-    "select " NGX_COCO_ROBOT_OPERATION ", " NGX_COCO_ROBOT_DRIVEU
-    "     , " NGX_COCO_ROBOT_DELIVERY
-    "  from coco.driveu($1::text) d"
-    "  left join coco.robot_operation o on o.serial = $1::text"
-    NGX_COCO_ROBOT_DELIVERY_JOIN("$1::text"),
-    1, NGX_COCO_PG_POINT, 0
-};
-
-
-static ngx_coco_pg_statement_t  ngx_coco_ops_record = {
-    ngx_string("coco_robot_record"),
-    "select " NGX_COCO_ROBOT_RECORD
-    "  from coco.robot_state s where s.serial = $1::text",
-    1, NGX_COCO_PG_POINT, 0
-};
 
 
 /* operationState, ready, bbox (4), cursor, heard since (ms), low battery,
@@ -141,15 +77,6 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_list = {
     NGX_COCO_ROBOT_DELIVERY_JOIN("page.serial")
     " order by page.serial",
     11, NGX_COCO_PG_SLOW, 0
-};
-
-
-static ngx_coco_pg_statement_t  ngx_coco_ops_patch = {
-    ngx_string("coco_robot_patch"),
-    "select status, response, coco.supply_changes() as supply"
-    "  from coco.robot_patch("
-    "    $1::text, $2::text, $3::text, $4::bytea, $5::text, $6::jsonb)",
-    6, NGX_COCO_PG_SLOW, 0, 1
 };
 
 
@@ -291,403 +218,6 @@ static ngx_int_t
 ngx_coco_ops_handler(ngx_http_request_t *r)
 {
     return ngx_coco_route_handle(r, ngx_coco_ops_routes);
-}
-
-
-static ngx_int_t
-ngx_coco_ops_read_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
-{
-    ngx_coco_ops_read_t   *read;
-    ngx_coco_base_conf_t  *conf;
-
-    conf = ngx_coco_base_conf(r);
-
-    read = ngx_pcalloc(r->pool, sizeof(ngx_coco_ops_read_t));
-    if (read == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    read->request = r;
-    read->serial = call->path[0];
-    ngx_coco_robot_init(&read->robot, ngx_coco_str(call->path[0]));
-    read->postgres = NGX_COCO_DOWN;
-    read->redis = NGX_COCO_DOWN;
-
-    if (conf->pg == NULL && conf->redis == NULL) {
-        return ngx_coco_reply_unavailable(r, "Postgres", NGX_COCO_DOWN);
-    }
-
-    read->waiter = ngx_coco_waiter_create(r, ngx_coco_ops_read_first, read);
-
-    if (read->waiter == NULL || ngx_coco_ops_read_send(read) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_coco_waiter_wait(read->waiter);
-}
-
-
-/* The business state and the copies are asked for at the same time. */
-
-static ngx_int_t
-ngx_coco_ops_read_send(ngx_coco_ops_read_t *read)
-{
-    ngx_str_t              argv[3];
-    ngx_pool_t            *pool;
-    ngx_coco_base_conf_t  *conf;
-
-    pool = read->request->pool;
-    conf = ngx_coco_base_conf(read->request);
-
-    if (conf->pg
-        && ngx_coco_waiter_pg(read->waiter, &ngx_coco_ops_operation,
-                              &read->serial, ngx_coco_ops_read_operation)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (conf->redis == NULL) {
-        return NGX_OK;
-    }
-
-    ngx_str_set(&argv[0], "MGET");
-
-    if (ngx_coco_ops_key(pool, NGX_COCO_CACHE_KEY, &read->serial, &argv[1])
-        != NGX_OK
-        || ngx_coco_ops_key(pool, NGX_COCO_EPHEMERAL_KEY, &read->serial,
-                            &argv[2])
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_coco_waiter_redis(read->waiter, 3, argv,
-                                 ngx_coco_ops_read_redis);
-}
-
-
-static void
-ngx_coco_ops_read_operation(void *data, ngx_coco_outcome_e outcome,
-    PGresult *result)
-{
-    ngx_coco_ops_read_t  *read = data;
-
-    read->postgres = outcome;
-
-    if (!ngx_coco_ops_rows(read->request, outcome, result)) {
-        read->postgres = outcome == NGX_COCO_DONE ? NGX_COCO_DOWN : outcome;
-        return;
-    }
-
-    read->robot.has_business = true;
-
-    read->known = ngx_coco_robot_operation_read(&read->robot, result, 0, 0,
-                                                read->request->pool)
-                  == NGX_OK;
-
-    if (ngx_coco_robot_driveu_read(&read->robot, result, 0,
-                                   NGX_COCO_ROBOT_OPERATION_COLUMNS,
-                                   read->request->pool)
-        != NGX_OK
-        || ngx_coco_robot_delivery_read(&read->robot, result, 0,
-                                        NGX_COCO_ROBOT_OPERATION_COLUMNS
-                                        + NGX_COCO_ROBOT_DRIVEU_COLUMNS,
-                                        read->request->pool)
-           == NGX_ERROR)
-    {
-        read->postgres = NGX_COCO_DOWN;
-    }
-}
-
-
-static void
-ngx_coco_ops_read_redis(void *data, ngx_coco_outcome_e outcome,
-    redisReply *reply)
-{
-    ngx_coco_ops_read_t  *read = data;
-
-    size_t        i;
-    u_char       *p;
-    coco_str_t    text;
-    redisReply   *element;
-
-    read->redis = outcome;
-
-    if (outcome != NGX_COCO_DONE) {
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
-        ngx_log_error(NGX_LOG_ERR, read->request->connection->log, 0,
-                      "coco: redis refused MGET: %s",
-                      reply->type == REDIS_REPLY_ERROR ? reply->str : "-");
-        read->redis = NGX_COCO_DOWN;
-        return;
-    }
-
-    for (i = 0; i < 2; i++) {
-        element = reply->element[i];
-
-        if (element->type != REDIS_REPLY_STRING) {
-            continue;
-        }
-
-        p = ngx_pnalloc(read->request->pool, element->len);
-        if (p == NULL) {
-            return;
-        }
-
-        ngx_memcpy(p, element->str, element->len);
-        text = (coco_str_t) { (char *) p, element->len };
-
-        if ((i == 0 ? ngx_coco_robot_cache_read(&read->robot, text)
-                    : ngx_coco_robot_ephemeral_read(&read->robot, text))
-            != NGX_OK)
-        {
-            ngx_log_error(NGX_LOG_WARN, read->request->connection->log, 0,
-                          "coco: a copy of robot \"%V\" in redis is not of "
-                          "its form", &read->serial);
-        }
-    }
-}
-
-
-/* What the copies did not have is read from the state service's record; so
- * is whether a robot without a business state exists at all. */
-
-static void
-ngx_coco_ops_read_first(ngx_http_request_t *r, void *data)
-{
-    ngx_coco_ops_read_t  *read = data;
-
-    if (read->postgres == NGX_COCO_DONE
-        && (!read->known || read->robot.telemetry_source.data == NULL
-            || read->robot.ephemeral_source.data == NULL))
-    {
-        ngx_coco_waiter_done_set(read->waiter, ngx_coco_ops_read_done);
-
-        if (ngx_coco_waiter_pg(read->waiter, &ngx_coco_ops_record,
-                               &read->serial, ngx_coco_ops_read_record)
-            != NGX_OK)
-        {
-            ngx_coco_waiter_finalize(read->waiter,
-                                     NGX_HTTP_INTERNAL_SERVER_ERROR);
-        }
-
-        return;
-    }
-
-    ngx_coco_ops_read_done(r, data);
-}
-
-
-static void
-ngx_coco_ops_read_record(void *data, ngx_coco_outcome_e outcome,
-    PGresult *result)
-{
-    ngx_coco_ops_read_t  *read = data;
-
-    coco_heartbeat_t   hb;
-    coco_str_t         cached;
-    ngx_coco_robot_t  *robot;
-
-    if (!ngx_coco_ops_rows(read->request, outcome, result)) {
-        read->postgres = outcome == NGX_COCO_DONE ? NGX_COCO_DOWN : outcome;
-        return;
-    }
-
-    if (PQntuples(result) == 0) {
-        return;
-    }
-
-    read->known = 1;
-
-    robot = &read->robot;
-    hb = robot->hb;
-    cached = robot->telemetry_source;
-
-    if (ngx_coco_robot_record_read(robot, result, 0, 0, read->request->pool)
-        == NGX_OK
-        && read->redis == NGX_COCO_DONE)
-    {
-        ngx_coco_ops_fill(read);
-    }
-
-    if (cached.data) {
-        robot->hb = hb;
-        robot->telemetry_source = cached;
-    }
-}
-
-
-static void
-ngx_coco_ops_read_done(ngx_http_request_t *r, void *data)
-{
-    ngx_coco_ops_read_t  *read = data;
-
-    ngx_coco_waiter_finalize(read->waiter, ngx_coco_ops_read_reply(read));
-}
-
-
-static ngx_int_t
-ngx_coco_ops_read_reply(ngx_coco_ops_read_t *read)
-{
-    ngx_http_request_t  *r = read->request;
-    ngx_coco_robot_t    *robot = &read->robot;
-
-    if (read->postgres == NGX_COCO_DONE && !read->known) {
-        return ngx_coco_reply_problem(r, NGX_HTTP_NOT_FOUND,
-                                      "No robot has this serial.");
-    }
-
-    /* without Postgres a robot is known by its copies only */
-
-    if (!read->known && robot->telemetry_source.data == NULL) {
-        return ngx_coco_reply_unavailable(r, "Postgres", read->postgres);
-    }
-
-    if (!robot->has_business) {
-        robot->operation_state = robot->hb.state;
-    }
-
-    robot->partial = read->postgres != NGX_COCO_DONE
-                     || read->redis != NGX_COCO_DONE;
-
-    return ngx_coco_reply_encode(r, NGX_HTTP_OK, NGX_COCO_ROBOT_SIZE,
-                                 ngx_coco_ops_read_encode, read);
-}
-
-
-static void
-ngx_coco_ops_read_encode(coco_json_out_t *out, void *data)
-{
-    ngx_coco_ops_read_t  *read = data;
-
-    ngx_coco_robot_view_t  view;
-
-    view.conf = ngx_coco_base_conf(read->request);
-    view.now = ngx_coco_now_ms();
-
-    ngx_coco_robot_encode(out, &read->robot, &view);
-}
-
-
-static ngx_uint_t
-ngx_coco_ops_rows(ngx_http_request_t *r, ngx_coco_outcome_e outcome,
-    const PGresult *result)
-{
-    if (outcome != NGX_COCO_DONE) {
-        return 0;
-    }
-
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "coco: postgres refused a statement: %s",
-                      PQresultErrorMessage(result));
-        return 0;
-    }
-
-    return 1;
-}
-
-
-/* Both copies, as the worker would have written them. */
-
-static void
-ngx_coco_ops_fill(ngx_coco_ops_read_t *read)
-{
-    int64_t                left;
-    coco_heartbeat_t      *hb;
-    ngx_coco_base_conf_t  *conf;
-
-    hb = &read->robot.hb;
-    conf = ngx_coco_base_conf(read->request);
-
-    left = ngx_min(hb->ts, hb->received_at) + (int64_t) conf->heartbeat_ttl
-           - ngx_coco_now_ms();
-
-    if (left > 0) {
-        ngx_coco_ops_fill_copy(read, NGX_COCO_CACHE_KEY, left);
-        ngx_coco_ops_fill_copy(read, NGX_COCO_EPHEMERAL_KEY, left);
-    }
-}
-
-
-/* SET NX with the time that remains: a newer copy of the worker's is never
- * replaced, and the request does not wait. */
-
-static void
-ngx_coco_ops_fill_copy(ngx_coco_ops_read_t *read, const char *prefix,
-    int64_t left)
-{
-    ngx_str_t              argv[6];
-    coco_json_out_t        out;
-    coco_heartbeat_t      *hb;
-    ngx_http_request_t    *r;
-    ngx_coco_base_conf_t  *conf;
-
-    r = read->request;
-    hb = &read->robot.hb;
-    conf = ngx_coco_base_conf(r);
-
-    argv[2].len = hb->battery.len + hb->location.len + hb->components.len
-                  + read->robot.driveu.len + 512;
-    argv[2].data = ngx_pnalloc(r->pool, argv[2].len);
-
-    if (argv[2].data == NULL
-        || ngx_coco_ops_key(r->pool, prefix, &read->serial, &argv[1])
-           != NGX_OK
-        || ngx_coco_query_param_int(r, left, &argv[5]) != NGX_OK)
-    {
-        return;
-    }
-
-    coco_json_out_init(&out, (char *) argv[2].data, argv[2].len);
-
-    if (ngx_strcmp(prefix, NGX_COCO_CACHE_KEY) == 0) {
-        coco_robot_state_encode(&out, hb, read->robot.operation_state);
-
-    } else {
-        coco_ephemeral_encode(&out, hb, read->robot.remotely_controllable,
-                              read->robot.driveu);
-    }
-
-    if (!coco_json_out_ok(&out)) {
-        return;
-    }
-
-    argv[2].len = out.len;
-    ngx_str_set(&argv[0], "SET");
-    ngx_str_set(&argv[3], "NX");
-    ngx_str_set(&argv[4], "PX");
-
-    (void) ngx_coco_redis_send(conf->redis, 6, argv, conf->redis_timeout,
-                               ngx_coco_ops_filled, NULL);
-}
-
-
-static void
-ngx_coco_ops_filled(void *data, ngx_coco_outcome_e outcome,
-    redisReply *reply)
-{
-    /* a copy that could not be filled is filled by the next read */
-}
-
-
-static ngx_int_t
-ngx_coco_ops_key(ngx_pool_t *pool, const char *prefix, ngx_str_t *serial,
-    ngx_str_t *ret)
-{
-    ret->len = ngx_strlen(prefix) + serial->len;
-    ret->data = ngx_pnalloc(pool, ret->len);
-    if (ret->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sprintf(ret->data, "%s%V", prefix, serial);
-
-    return NGX_OK;
 }
 
 
@@ -849,48 +379,17 @@ ngx_coco_ops_list_encode(coco_json_out_t *out, const PGresult *result,
 }
 
 
-static ngx_int_t
-ngx_coco_ops_patch_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
-{
-    ngx_int_t      rc;
-    ngx_str_t     *params, *changes;
-    coco_error_t   err;
-
-    params = ngx_pcalloc(r->pool, (NGX_COCO_WRITE_PARAMS + 2)
-                                  * sizeof(ngx_str_t));
-    if (params == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    params[NGX_COCO_WRITE_PARAMS] = call->path[0];
-    changes = &params[NGX_COCO_WRITE_PARAMS + 1];
-
-    if (ngx_coco_body_take(r, &call->body, ngx_coco_patch_members, changes,
-                           &rc)
-        != NGX_OK)
-    {
-        return rc;
-    }
-
-    if (changes->len == sizeof("{}") - 1) {
-        (void) coco_error_set(&err, "", "at least one member must be given");
-        return ngx_coco_reply_bad_field(r, &err);
-    }
-
-    return ngx_coco_query_write(r, call, &ngx_coco_ops_patch, params);
-}
-
-
 static char *
 ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     static ngx_coco_pg_statement_t *const  statements[] = {
-        &ngx_coco_ops_operation, &ngx_coco_ops_record, &ngx_coco_ops_list,
-        &ngx_coco_ops_patch, &ngx_coco_ops_lid_open,
+        &ngx_coco_ops_list, &ngx_coco_ops_patch, &ngx_coco_ops_lid_open,
         &ngx_coco_replies_statement, &ngx_coco_replies_wake_statement, NULL
     };
 
-    if (ngx_coco_delivery_init(cf) != NGX_OK) {
+    if (ngx_coco_ops_read_init(cf) != NGX_OK
+        || ngx_coco_delivery_init(cf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

@@ -10,6 +10,8 @@
 #include <math.h>
 
 
+static bool ngx_coco_robot_online(const ngx_coco_robot_t *robot,
+    const ngx_coco_robot_view_t *view);
 static ngx_int_t ngx_coco_robot_copy(ngx_pool_t *pool, coco_str_t *value);
 static ngx_int_t ngx_coco_robot_telemetry(coco_heartbeat_t *hb,
     coco_json_value_t *healthy, coco_json_value_t *battery,
@@ -274,16 +276,52 @@ ngx_coco_robot_ephemeral_read(ngx_coco_robot_t *robot, coco_str_t text)
 }
 
 
+int64_t
+ngx_coco_robot_valid_until(const ngx_coco_robot_t *robot,
+    const ngx_coco_robot_view_t *view)
+{
+    int64_t  heard, until;
+
+    until = INT64_MAX;
+    heard = ngx_min(robot->hb.ts, robot->hb.received_at);
+
+    if (ngx_coco_robot_online(robot, view)) {
+        until = heard + (int64_t) view->conf->online_window;
+    }
+
+    if (coco_str_equal(robot->telemetry_source, coco_string("redis"))) {
+        until = ngx_min(until, heard + (int64_t) view->conf->heartbeat_ttl);
+    }
+
+    if (coco_str_equal(robot->ephemeral_source, coco_string("redis"))) {
+        until = ngx_min(until, robot->ephemeral_at
+                               + (int64_t) view->conf->heartbeat_ttl);
+    }
+
+    return until;
+}
+
+
+static bool
+ngx_coco_robot_online(const ngx_coco_robot_t *robot,
+    const ngx_coco_robot_view_t *view)
+{
+    int64_t  heard;
+
+    heard = ngx_min(robot->hb.ts, robot->hb.received_at);
+
+    return robot->telemetry_source.data != NULL
+           && view->now - heard <= (int64_t) view->conf->online_window;
+}
+
+
 void
 ngx_coco_robot_encode(coco_json_out_t *out, const ngx_coco_robot_t *robot,
     const ngx_coco_robot_view_t *view)
 {
-    bool     online;
-    int64_t  heard;
+    bool  online;
 
-    heard = ngx_min(robot->hb.ts, robot->hb.received_at);
-    online = robot->telemetry_source.data != NULL
-             && view->now - heard <= (int64_t) view->conf->online_window;
+    online = ngx_coco_robot_online(robot, view);
 
     coco_json_object_open(out);
     coco_json_name(out, "serial");

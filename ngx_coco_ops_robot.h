@@ -110,6 +110,11 @@ ngx_int_t ngx_coco_robot_cache_read(ngx_coco_robot_t *robot, coco_str_t text);
 ngx_int_t ngx_coco_robot_ephemeral_read(ngx_coco_robot_t *robot,
     coco_str_t text);
 
+/* The time (ms) up to and including which it would be shown alike if nothing
+ * is written: then it goes offline, or a copy that it came from expires. */
+int64_t ngx_coco_robot_valid_until(const ngx_coco_robot_t *robot,
+    const ngx_coco_robot_view_t *view);
+
 void ngx_coco_robot_encode(coco_json_out_t *out, const ngx_coco_robot_t *robot,
     const ngx_coco_robot_view_t *view);
 

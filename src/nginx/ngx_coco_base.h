@@ -14,6 +14,7 @@
 #include "ngx_coco_replies.h"
 #include "ngx_coco_zone.h"
 #include "ngx_coco_feed.h"
+#include "ngx_coco_flight.h"
 #include "ngx_coco_supply.h"
 
 typedef struct ngx_coco_auth_s  ngx_coco_auth_t;    /* ngx_coco_auth.h */
@@ -26,6 +27,7 @@ typedef struct {
     ngx_coco_auth_t     *auth;             /* never NULL */
     ngx_coco_metrics_t  *metrics;          /* never NULL */
     ngx_coco_zone_t     *zone;             /* NULL: coco_zone not given */
+    ngx_coco_flights_t  *flights;          /* never NULL */
     ngx_coco_feed_t     *feed;             /* NULL: no zone, or no pg */
     ngx_coco_supply_t   *supply;           /* for use when pg is given */
 

@@ -213,12 +213,13 @@ ngx_coco_base_create_main_conf(ngx_conf_t *cf)
     conf->auth = ngx_coco_auth_create(cf);
     conf->metrics = ngx_coco_metrics_create(cf);
     conf->supply = ngx_coco_supply_create(cf);
+    conf->flights = ngx_coco_flights_create(cf);
     conf->statements = ngx_array_create(cf->pool, 16,
                                         sizeof(ngx_coco_pg_statement_t *));
 
     if (conf->inbox == NULL || conf->replies == NULL || conf->auth == NULL
         || conf->metrics == NULL || conf->supply == NULL
-        || conf->statements == NULL)
+        || conf->flights == NULL || conf->statements == NULL)
     {
         return NULL;
     }
@@ -265,9 +266,7 @@ ngx_coco_base_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (bcf->zone && bcf->pg
-        && ngx_coco_base_feed(cf, bcf) != NGX_OK)
-    {
+    if (bcf->zone && bcf->pg && ngx_coco_base_feed(cf, bcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -409,27 +409,46 @@ ngx_coco_query_write_params(ngx_http_request_t *r, ngx_coco_call_t *call,
 ngx_int_t
 ngx_coco_query_write_reply(ngx_http_request_t *r, PGresult *result, void *data)
 {
-    ngx_str_t   body, location;
-    ngx_uint_t  status;
+    ngx_coco_written_t  written;
 
-    status = ngx_coco_query_int(result, 0, 0);
+    return ngx_coco_query_written(r, result, &written) == NGX_OK
+           ? ngx_coco_query_written_reply(r, &written)
+           : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
 
-    if (ngx_coco_query_write_field(r, result, 1, &body) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+ngx_int_t
+ngx_coco_query_written(ngx_http_request_t *r, const PGresult *result,
+    ngx_coco_written_t *ret)
+{
+    ret->status = ngx_coco_query_int(result, 0, 0);
+
+    if (ret->status == NGX_HTTP_CREATED
+        && ngx_coco_query_write_field(r, result, 2, &ret->location) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    if (status >= NGX_HTTP_BAD_REQUEST) {
-        return ngx_coco_reply_problem(r, status, (char *) body.data);
+    return ngx_coco_query_write_field(r, result, 1, &ret->body);
+}
+
+
+ngx_int_t
+ngx_coco_query_written_reply(ngx_http_request_t *r,
+    ngx_coco_written_t *written)
+{
+    if (written->status >= NGX_HTTP_BAD_REQUEST) {
+        return ngx_coco_reply_problem(r, written->status,
+                                      (char *) written->body.data);
     }
 
-    if (status == NGX_HTTP_CREATED
-        && (ngx_coco_query_write_field(r, result, 2, &location) != NGX_OK
-            || ngx_coco_reply_header(r, "Location", &location) != NGX_OK))
+    if (written->status == NGX_HTTP_CREATED
+        && ngx_coco_reply_header(r, "Location", &written->location) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_coco_reply_json(r, status, &body);
+    return ngx_coco_reply_json(r, written->status, &written->body);
 }
 
 

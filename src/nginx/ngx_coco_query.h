@@ -74,19 +74,32 @@ ngx_int_t ngx_coco_query_cursor(ngx_http_request_t *r, ngx_str_t *params,
 /* A write: a function of the database whose first four parameters are those
  * of coco.idempotency_begin() (put in here; params[0] to [3]) and that
  * returns one row (status, response); its statement has a third column, the
- * Location, when the status may be 201. */
+ * Location, when the status may be 201, and is marked when it writes the
+ * supply (ngx_coco_pg_statement_t). */
 #define NGX_COCO_WRITE_PARAMS  4
 
 ngx_int_t ngx_coco_query_write(ngx_http_request_t *r, ngx_coco_call_t *call,
     ngx_coco_pg_statement_t *statement, ngx_str_t *params);
 
-/* Its two halves, for those that do more in between. The parameters: NGX_OK,
- * or NGX_DECLINED with *ret_rc being what ngx_http_finalize_request takes; and
+/* Its halves, for those that do more in between. The parameters: NGX_OK, or
+ * NGX_DECLINED with *ret_rc being what ngx_http_finalize_request takes; and
  * the reply, a ngx_coco_query_reply_pt without data. */
 ngx_int_t ngx_coco_query_write_params(ngx_http_request_t *r,
     ngx_coco_call_t *call, ngx_str_t *params, ngx_int_t *ret_rc);
 ngx_int_t ngx_coco_query_write_reply(ngx_http_request_t *r,
     PGresult *result, void *data);
+
+/* The halves of that reply: what outlives the result, and what sends it. */
+typedef struct {
+    ngx_uint_t  status;
+    ngx_str_t   body;            /* of an error: its detail, with a NUL */
+    ngx_str_t   location;        /* of 201 */
+} ngx_coco_written_t;
+
+ngx_int_t ngx_coco_query_written(ngx_http_request_t *r,
+    const PGresult *result, ngx_coco_written_t *ret);
+ngx_int_t ngx_coco_query_written_reply(ngx_http_request_t *r,
+    ngx_coco_written_t *written);
 
 /* NGX_OK when the result has rows to read. Otherwise *ret_rc is what
  * ngx_http_finalize_request takes, and the reply was sent. */

@@ -14,15 +14,17 @@ typedef struct ngx_coco_waiter_slot_s  ngx_coco_waiter_slot_t;
 struct ngx_coco_waiter_slot_s {
     ngx_coco_waiter_t         *waiter;
     ngx_coco_waiter_slot_t    *next;
-    ngx_coco_redis_op_t       *redis;       /* at most one of the four; */
+    ngx_coco_redis_op_t       *redis;       /* at most one of the five; */
     ngx_coco_pg_op_t          *pg;          /* NULL once it has ended */
     ngx_coco_inbox_op_t       *inbox;
     ngx_coco_replies_op_t     *replies;
+    ngx_coco_flight_op_t      *flight;
     ngx_uint_t                 supply;      /* of pg: it writes the supply */
     union {
         ngx_coco_redis_handler_pt    redis;
         ngx_coco_pg_handler_pt       pg;    /* of the inbox too */
         ngx_coco_replies_handler_pt  replies;
+        ngx_coco_flight_handler_pt   flight;
     } handler;
 };
 
@@ -48,6 +50,8 @@ static void ngx_coco_waiter_pg_handler(void *data,
     ngx_coco_outcome_e outcome, PGresult *result);
 static void ngx_coco_waiter_replies_handler(void *data,
     ngx_coco_outcome_e outcome, const PGresult *result, int row);
+static void ngx_coco_waiter_flight_handler(void *data,
+    const ngx_str_t *document);
 static void ngx_coco_waiter_supply(ngx_coco_waiter_t *waiter,
     ngx_coco_outcome_e outcome, const PGresult *result);
 static ngx_connection_t *ngx_coco_waiter_enter(ngx_coco_waiter_t *waiter);
@@ -244,6 +248,35 @@ ngx_coco_waiter_timeout(ngx_coco_waiter_t *waiter, ngx_msec_t backend)
 }
 
 
+ngx_int_t
+ngx_coco_waiter_flight(ngx_coco_waiter_t *waiter, ngx_coco_document_e kind,
+    const ngx_str_t *serial, ngx_coco_flight_handler_pt handler)
+{
+    ngx_int_t                rc;
+    ngx_coco_base_conf_t    *conf;
+    ngx_coco_waiter_slot_t  *slot;
+
+    conf = ngx_coco_base_conf(waiter->request);
+
+    slot = ngx_coco_waiter_slot(waiter);
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot->handler.flight = handler;
+
+    rc = ngx_coco_flight_wait(conf->flights, conf->zone, kind, serial,
+                              waiter->request->pool,
+                              ngx_coco_waiter_flight_handler, slot,
+                              &slot->flight);
+    if (rc == NGX_OK) {
+        waiter->pending++;
+    }
+
+    return rc;
+}
+
+
 static ngx_coco_waiter_slot_t *
 ngx_coco_waiter_slot(ngx_coco_waiter_t *waiter)
 {
@@ -251,7 +284,7 @@ ngx_coco_waiter_slot(ngx_coco_waiter_t *waiter)
 
     for (slot = waiter->slots; slot; slot = slot->next) {
         if (slot->redis == NULL && slot->pg == NULL && slot->inbox == NULL
-            && slot->replies == NULL)
+            && slot->replies == NULL && slot->flight == NULL)
         {
             return slot;
         }
@@ -403,6 +436,23 @@ ngx_coco_waiter_replies_handler(void *data, ngx_coco_outcome_e outcome,
 }
 
 
+static void
+ngx_coco_waiter_flight_handler(void *data, const ngx_str_t *document)
+{
+    ngx_connection_t        *c;
+    ngx_coco_waiter_t       *waiter;
+    ngx_coco_waiter_slot_t  *slot;
+
+    slot = data;
+    waiter = slot->waiter;
+    slot->flight = NULL;
+
+    c = ngx_coco_waiter_enter(waiter);
+    slot->handler.flight(waiter->data, document);
+    ngx_coco_waiter_leave(waiter, c);
+}
+
+
 static ngx_connection_t *
 ngx_coco_waiter_enter(ngx_coco_waiter_t *waiter)
 {
@@ -475,6 +525,11 @@ ngx_coco_waiter_cleanup(void *data)
         if (slot->replies) {
             ngx_coco_replies_cancel(slot->replies);
             slot->replies = NULL;
+        }
+
+        if (slot->flight) {
+            ngx_coco_flight_cancel(slot->flight);
+            slot->flight = NULL;
         }
     }
 

@@ -11,6 +11,7 @@
 #include "ngx_coco_pg.h"
 #include "ngx_coco_inbox.h"
 #include "ngx_coco_replies.h"
+#include "ngx_coco_flight.h"
 
 typedef struct ngx_coco_waiter_s  ngx_coco_waiter_t;
 
@@ -44,6 +45,12 @@ ngx_int_t ngx_coco_waiter_inbox(ngx_coco_waiter_t *waiter,
 ngx_int_t ngx_coco_waiter_replies(ngx_coco_waiter_t *waiter,
     const coco_id_t *command, ngx_uint_t begun, ngx_uint_t known,
     ngx_coco_replies_handler_pt handler);
+
+/* Waits for another request's fetch, where a zone is configured. NGX_DECLINED:
+ * there is none to wait for. */
+ngx_int_t ngx_coco_waiter_flight(ngx_coco_waiter_t *waiter,
+    ngx_coco_document_e kind, const ngx_str_t *serial,
+    ngx_coco_flight_handler_pt handler);
 
 /* The handler's return value once operations are sent: keeps the request. */
 ngx_int_t ngx_coco_waiter_wait(ngx_coco_waiter_t *waiter);
