@@ -207,6 +207,7 @@ coco_batch_decoder_name(const coco_writer_t *w, const coco_message_t *m)
     case COCO_SERVICE_OPERATIONS: return "operations";
     case COCO_SERVICE_FLEET:      return "fleet";
     case COCO_SERVICE_DELIVERIES: return "deliveries";
+    case COCO_SERVICE_DISPATCH:   return "dispatch";
     default:                      return "decoder";
     }
 }

@@ -419,6 +419,29 @@ coco_deliveries_find(coco_delivery_work_t *work, const coco_id_t *id)
 
 
 void
+coco_deliveries_fleet(coco_writer_t *w)
+{
+    size_t                         rows = 0;
+    const coco_delivery_effect_t  *e;
+
+    coco_pg_rows(w->pg, COCO_S_DELIVERY_FLEET);
+
+    for (size_t i = 0; w->delivery != NULL && i < w->delivery->count; i++) {
+        e = &w->delivery->deeds[i].effect;
+
+        if (e->to[0] != COCO_DELIVERY_NONE) {
+            coco_pg_uuid(w->pg, &e->delivery->id);
+            rows++;
+        }
+    }
+
+    if (rows > 0) {
+        coco_pg_send(w->pg);
+    }
+}
+
+
+void
 coco_deliveries_write(coco_writer_t *w)
 {
     if (w->delivery == NULL) {
@@ -427,6 +450,23 @@ coco_deliveries_write(coco_writer_t *w)
 
     coco_deliveries_write_moves(w);
     coco_deliveries_write_anomalies(w);
+}
+
+
+coco_str_t
+coco_deliveries_robot(const coco_writer_t *w, size_t *at)
+{
+    const coco_delivery_effect_t  *e;
+
+    while (w->delivery != NULL && *at < w->delivery->count) {
+        e = &w->delivery->deeds[(*at)++].effect;
+
+        if (e->to[0] != COCO_DELIVERY_NONE) {
+            return e->delivery->serial;
+        }
+    }
+
+    return (coco_str_t) { NULL, 0 };
 }
 
 

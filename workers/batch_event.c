@@ -21,6 +21,10 @@ static int coco_event_business_change(coco_writer_t *w, coco_item_t *item,
     const coco_envelope_t *e, coco_error_t *err);
 static int coco_event_lid_close(coco_writer_t *w, coco_item_t *item,
     const coco_envelope_t *e, coco_error_t *err);
+static int coco_event_lid_open(coco_writer_t *w, coco_item_t *item,
+    const coco_envelope_t *e, coco_error_t *err);
+static void coco_event_lid_move(coco_writer_t *w, coco_item_t *item,
+    int64_t at, bool open);
 static int coco_event_nothing(coco_writer_t *w, coco_item_t *item,
     const coco_envelope_t *e, coco_error_t *err);
 
@@ -28,6 +32,7 @@ static const coco_event_t  coco_events[] = {
     { coco_string("IoT.Heartbeat"), coco_event_heartbeat },
     { coco_string("Robots.StateChange"), coco_event_state_change },
     { coco_string("Robots.BusinessStateChange"), coco_event_business_change },
+    { coco_string("Robots.LidOpen"), coco_event_lid_open },
     { coco_string("Robots.LidClose"), coco_event_lid_close },
     { coco_string("LidCycle.Complete"), coco_event_lid_close },
     { coco_string("ConnectivityRawStatusChanged"), coco_event_nothing },
@@ -131,6 +136,10 @@ coco_event_heartbeat(coco_writer_t *w, coco_item_t *item,
         item->parts |= COCO_PART_DELIVERIES;
     }
 
+    if (w->options->services & COCO_SERVICE_DISPATCH) {
+        item->parts |= COCO_PART_DISPATCH;
+    }
+
     return COCO_OK;
 }
 
@@ -160,6 +169,12 @@ coco_event_state_change(coco_writer_t *w, coco_item_t *item,
         if (w->options->direct && w->options->services & COCO_SERVICE_FLEET) {
             item->parts |= COCO_PART_BUSINESS;
         }
+
+        if (w->options->direct
+            && w->options->services & COCO_SERVICE_DISPATCH)
+        {
+            item->parts |= COCO_PART_DISPATCH;
+        }
     }
 
     return COCO_OK;
@@ -186,7 +201,11 @@ coco_event_business_change(coco_writer_t *w, coco_item_t *item,
     item->order = (coco_order_t) { e->ts, e->ts, e->id };
 
     if (w->options->services & COCO_SERVICE_FLEET) {
-        item->parts = COCO_PART_BUSINESS;
+        item->parts |= COCO_PART_BUSINESS;
+    }
+
+    if (w->options->services & COCO_SERVICE_DISPATCH) {
+        item->parts |= COCO_PART_DISPATCH;
     }
 
     return COCO_OK;
@@ -212,11 +231,46 @@ coco_event_lid_close(coco_writer_t *w, coco_item_t *item,
 
     item->kind = COCO_ITEM_LID_CLOSE;
 
-    if (w->options->services & COCO_SERVICE_DELIVERIES) {
-        item->parts = COCO_PART_DELIVERIES;
+    if (!(w->options->services & COCO_SERVICE_DELIVERIES)) {
+        coco_event_lid_move(w, item, e->ts, false);
+        return COCO_OK;
+    }
+
+    item->parts = COCO_PART_DELIVERIES;
+
+    if (w->options->services & COCO_SERVICE_DISPATCH) {
+        item->parts |= COCO_PART_DISPATCH;
     }
 
     return COCO_OK;
+}
+
+
+static int
+coco_event_lid_open(coco_writer_t *w, coco_item_t *item,
+    const coco_envelope_t *e, coco_error_t *err)
+{
+    coco_lid_data_t  data;
+
+    if (coco_lid_data_decode(&data, e->data, err) != COCO_OK) {
+        return COCO_ERROR;
+    }
+
+    coco_event_lid_move(w, item, e->ts, true);
+
+    return COCO_OK;
+}
+
+
+static void
+coco_event_lid_move(coco_writer_t *w, coco_item_t *item, int64_t at, bool open)
+{
+    item->kind = COCO_ITEM_LID_MOVE;
+    item->move = (coco_lid_move_t) { at, open };
+
+    if (w->options->services & COCO_SERVICE_DISPATCH) {
+        item->parts = COCO_PART_DISPATCH;
+    }
 }
 
 

@@ -1,6 +1,6 @@
 /*
- * What leaves for the bus straight after a commit: IoT.Heartbeat, and the raw
- * telemetry. Must never let a batch count as done before every engine has
+ * What leaves for the bus straight after a commit: IoT.Heartbeat, the raw
+ * telemetry, and what heartbeats have changed of the supply. Must never let a batch count as done before every engine has
  * confirmed it; what was stored before is published again with its repeat.
  */
 
@@ -20,18 +20,23 @@ static void coco_publish_raw(coco_bus_event_t *event, const coco_item_t *item);
 int
 coco_batch_publish(coco_writer_t *w)
 {
-    size_t             count = 0, sent = 0;
+    size_t             max, count = 0, sent = 0;
     unsigned           ms;
     coco_bus_event_t  *events = NULL;
 
-    if (w->bus == NULL || w->heartbeats.count == 0) {
+    if (w->bus == NULL) {
+        return COCO_OK;
+    }
+
+    max = 2 * w->heartbeats.count + coco_supply_event_count(w);
+
+    if (max == 0) {
         return COCO_OK;
     }
 
     for ( ;; ) {
         if (events == NULL) {
-            events = coco_arena_alloc(&w->arena, 2 * w->heartbeats.count
-                                                 * sizeof(*events));
+            events = coco_arena_alloc(&w->arena, max * sizeof(*events));
 
             if (events != NULL
                 && coco_publish_events(w, events, &count) != COCO_OK)
@@ -68,7 +73,7 @@ coco_publish_events(coco_writer_t *w, coco_bus_event_t *events,
     size_t *ret_count)
 {
     bool    raw, carried;
-    size_t  n = 0;
+    size_t  n = 0, supply;
 
     raw = coco_bus_carries_raw(w->options->bus->config);
     carried = coco_bus_carries_events(w->options->bus->config);
@@ -86,7 +91,11 @@ coco_publish_events(coco_writer_t *w, coco_bus_event_t *events,
         }
     }
 
-    *ret_count = n;
+    if (coco_supply_events(w, events + n, &supply) != COCO_OK) {
+        return COCO_ERROR;
+    }
+
+    *ret_count = n + supply;
 
     return COCO_OK;
 }

@@ -26,8 +26,8 @@ static int coco_batch_invalidate(coco_writer_t *w);
 void
 coco_batch_redis(coco_writer_t *w)
 {
-    bool    any = w->link_count > 0, parked, told;
-    size_t  at = 0;
+    bool    any = w->link_count > 0, changed, parked, told;
+    size_t  at = 0, supply = 0;
 
     coco_lid_replies(w);
 
@@ -36,6 +36,8 @@ coco_batch_redis(coco_writer_t *w)
     }
 
     any |= coco_deliveries_next(w, &at, &parked).data != NULL;
+    changed = any;
+    any |= coco_supply_next(w, &supply).data != NULL;
 
     if (!any) {
         coco_writer_settle(w);
@@ -50,7 +52,8 @@ coco_batch_redis(coco_writer_t *w)
     coco_batch_copies(w);
     coco_batch_links(w);
     coco_batch_parked(w);
-    told = coco_batch_invalidate(w) == COCO_OK;
+    told = (!changed || coco_batch_invalidate(w) == COCO_OK)
+           && coco_supply_feed(w) == COCO_OK;
 
     if (!coco_redis_flush(w->redis) || !told) {
         coco_batch_owe(w);
@@ -201,10 +204,14 @@ static void
 coco_batch_owe(coco_writer_t *w)
 {
     bool        parked;
-    size_t      at = 0;
+    size_t      at = 0, supply = 0;
     coco_str_t  serial;
 
     while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        coco_redis_owe(w->redis, serial);
+    }
+
+    while ((serial = coco_supply_next(w, &supply)).data != NULL) {
         coco_redis_owe(w->redis, serial);
     }
 

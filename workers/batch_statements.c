@@ -28,6 +28,15 @@
     "  from coco.lid_robot l left join coco.robot_task t on t.id = u.task"    \
     "  where l.serial = u.serial offset 0) s"
 
+/* The newest that spoke of the lid; of two at the same time the open one. */
+#define COCO_SUPPLY_LID_UPDATE                                                \
+    " lid_open = case"                                                        \
+    "  when r.lid_at is null or excluded.lid_at > r.lid_at"                   \
+    "   then excluded.lid_open"                                               \
+    "  when excluded.lid_at = r.lid_at then r.lid_open or excluded.lid_open"  \
+    "  else r.lid_open end,"                                                  \
+    " lid_at = greatest(r.lid_at, excluded.lid_at)"
+
 /* A robot is locked as an empty row first (never seen by others, for the same
  * transaction fills it): order_ts -infinity says that nothing was heard. */
 const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
@@ -380,6 +389,10 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " order by serial collate \"C\" for update",
     "t", "deliveries" },
 
+[COCO_S_DELIVERY_FLEET] = {
+    "select coco.delivery_fleet_lock($1::uuid[])",
+    "u", "deliveries" },
+
 [COCO_S_DELIVERY_APPLY] = {
     "select coco.delivery_apply(id, previous, status, at, cycle, early)"
     " from (select coco.delivery_fleet_lock($1::uuid[]) offset 0) locked,"
@@ -479,6 +492,66 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " where f.business_changed_at is null"
     " or excluded.business_changed_at > f.business_changed_at",
     "ttbbbbbbjT", "fleet" },
+
+[COCO_S_SUPPLY_SEED] = {
+    "insert into coco.resource (id, data)"
+    " select s, coco.supply_blank(s) from unnest($1::text[]) s"
+    " on conflict do nothing",
+    "t", "dispatch" },
+
+/* What its telemetry stands at is for those that publish what changes. */
+[COCO_S_SUPPLY_LOCK] = {
+    "select id, telemetry_id, telemetry_order_ts, telemetry_ts,"
+    " data ->> 'status' = 'ONLINE', (data ->> 'battery')::float8,"
+    " (data ->> 'healthy')::bool, (data #>> '{location,latitude}')::float8,"
+    " (data #>> '{location,longitude}')::float8"
+    " from coco.resource where id = any ($1::text[])"
+    " order by id collate \"C\" for update",
+    "t", "dispatch" },
+
+/* Runs for every heartbeat of the fleet. data is the telemetry alone: a row
+ * that is new is made whole by the table. Touches no column that is indexed,
+ * so that the row stays in its page. */
+[COCO_S_SUPPLY_TELEMETRY] = {
+    "insert into coco.resource as r (id, data, telemetry_id, telemetry_ts,"
+    " telemetry_order_ts, lid_open, lid_at)"
+    " select * from unnest($1::text[], $2::jsonb[], $3::uuid[],"
+    " $4::timestamptz[], $5::timestamptz[], $6::bool[], $7::timestamptz[])"
+    " on conflict (id) do update set data = r.data || excluded.data,"
+    " telemetry_id = excluded.telemetry_id,"
+    " telemetry_ts = excluded.telemetry_ts,"
+    " telemetry_order_ts = excluded.telemetry_order_ts,"
+    COCO_SUPPLY_LID_UPDATE
+    " where r.telemetry_order_ts is null"
+    " or (excluded.telemetry_order_ts, excluded.telemetry_ts,"
+    "   excluded.telemetry_id)"
+    "  > (r.telemetry_order_ts, r.telemetry_ts, r.telemetry_id)",
+    "tjuTTbT", "dispatch" },
+
+[COCO_S_SUPPLY_LID] = {
+    "insert into coco.resource as r (id, data, lid_open, lid_at)"
+    " select id, '{}', open, at"
+    " from unnest($1::text[], $2::bool[], $3::timestamptz[]) u (id, open, at)"
+    " on conflict (id) do update set" COCO_SUPPLY_LID_UPDATE
+    " where r.lid_at is null"
+    " or (excluded.lid_at, excluded.lid_open) > (r.lid_at, r.lid_open)",
+    "tbT", "dispatch" },
+
+/* Of rows that are locked. */
+[COCO_S_SUPPLY_BUSINESS] = {
+    "select coco.supply_put(u.id, u.data, u.at)"
+    " from unnest($1::text[], $2::jsonb[], $3::timestamptz[])"
+    " u (id, data, at) join coco.resource r on r.id = u.id"
+    " where r.business_changed_at is null or r.business_changed_at < u.at",
+    "tjT", "dispatch" },
+
+[COCO_S_SUPPLY_CHANGED] = {
+    "update coco.resource r set business_changed_at = u.at,"
+    " change_txid = pg_current_xact_id()"
+    " from unnest($1::text[], $2::timestamptz[]) u (id, at)"
+    " where r.id = u.id"
+    " and (r.business_changed_at is null or r.business_changed_at < u.at)",
+    "tT", "dispatch" },
 
 /* Those of a heartbeat say where it stands among others. */
 [COCO_S_OUTBOX] = {

@@ -31,6 +31,8 @@ typedef enum {
     COCO_ITEM_ROBOT_EVENT,
     COCO_ITEM_TASK,             /* a row of robot_task */
     COCO_ITEM_LID_CLOSE,        /* Robots.LidClose, LidCycle.Complete */
+    COCO_ITEM_LID_MOVE,         /* Robots.LidOpen; a close where there is no
+                                   deliveries service */
     COCO_ITEM_KINDS,
     COCO_ITEM_NOTHING           /* an event that nobody here consumes */
 } coco_item_kind_e;
@@ -44,6 +46,7 @@ typedef enum {
 #define COCO_PART_DELIVERIES  8u
 #define COCO_PART_LID         16u   /* the state service's: is what a heartbeat
                                        says of its lid what the cycle says? */
+#define COCO_PART_DISPATCH    32u
 
 /* A row of robot_task. */
 typedef enum {
@@ -64,6 +67,12 @@ typedef struct {
                                             it is to be looked at */
 } coco_task_t;
 
+/* The lid was opened or closed, by the bus. */
+typedef struct {
+    int64_t                at;           /* ms, the robot's clock */
+    bool                   open;
+} coco_lid_move_t;
+
 /* A message's way through the batch. */
 struct coco_item_s {
     const coco_message_t  *message;
@@ -80,6 +89,7 @@ struct coco_item_s {
         coco_robot_event_t      event;
         coco_task_t             task;
         coco_lid_close_t        close;
+        coco_lid_move_t         move;
     };
     coco_state_e           state;        /* heartbeat: the one that stands */
     bool                   newer;        /* heartbeat: than what was stored;
@@ -172,6 +182,7 @@ struct coco_writer_s {
             coco_items_t        events;       /* by id */
             coco_items_t        tasks;        /* by id */
             coco_items_t        bus_closes;   /* by id */
+            coco_items_t        bus_moves;    /* by id */
         };
         coco_items_t            kinds[COCO_ITEM_KINDS];
     };
@@ -192,6 +203,8 @@ struct coco_writer_s {
     /* batch_lid.c's, and batch_delivery.c's, in the arena */
     struct coco_lid_work_s       *lid;        /* NULL: no lid in this part */
     coco_delivery_work_t         *delivery;   /* NULL: no delivery */
+    struct coco_supply_work_s    *supply;     /* batch_supply.c's. NULL: no
+                                                 supply, or none here */
     coco_lid_close_t            *closes;      /* for the deliveries service:
                                                  made here (direct) */
     size_t                       close_count;
@@ -239,6 +252,7 @@ typedef enum {
     COCO_S_DELIVERY_ONCE,
     COCO_S_DELIVERY_LOCK,
     COCO_S_DELIVERY_ROBOTS,
+    COCO_S_DELIVERY_FLEET,
     COCO_S_DELIVERY_APPLY,
     COCO_S_DELIVERY_ANOMALIES,
     COCO_S_OPERATION_SEED,
@@ -248,6 +262,12 @@ typedef enum {
     COCO_S_OPERATION_STATES,
     COCO_S_FLEET_TELEMETRY,
     COCO_S_FLEET_BUSINESS,
+    COCO_S_SUPPLY_SEED,
+    COCO_S_SUPPLY_LOCK,
+    COCO_S_SUPPLY_TELEMETRY,
+    COCO_S_SUPPLY_LID,
+    COCO_S_SUPPLY_BUSINESS,
+    COCO_S_SUPPLY_CHANGED,
     COCO_S_OUTBOX,
     COCO_S_DEAD_LETTERS,
     COCO_S_REPLAYS,
@@ -358,13 +378,41 @@ int coco_watch_write(coco_writer_t *w);
  * locks and reads; coco_deliveries_write() queues, through
  * coco.delivery_apply(). */
 coco_turn_e coco_deliveries_turn(coco_writer_t *w);
+/* Locks fleet_robot for them: before the supply is locked. */
+void coco_deliveries_fleet(coco_writer_t *w);
 void coco_deliveries_write(coco_writer_t *w);
+/* The robots whose deliveries change, each at least once, from *at = 0 on; data
+ * NULL: no more. */
+coco_str_t coco_deliveries_robot(const coco_writer_t *w, size_t *at);
 /* After the commit: what the metrics are told, and each robot whose deliveries
  * have changed, from *at = 0 on (data NULL: no more); *ret_parked: it is
  * PARKED since. */
 void coco_deliveries_count(coco_writer_t *w);
 coco_str_t coco_deliveries_next(const coco_writer_t *w, size_t *at,
     bool *ret_parked);
+
+/*
+ * batch_supply.c: what the part makes of the supply (dispatch's part), as the
+ * last of the tables. Its rows are locked before the deliveries change theirs,
+ * where others could wait for them in another order; written in the order of
+ * the tables; and what is changed beside telemetry behind the outbox, where
+ * what caused it stands. COCO_ERROR: no memory.
+ */
+int coco_supply_apply(coco_writer_t *w);
+void coco_supply_lock(coco_writer_t *w);
+void coco_supply_write(coco_writer_t *w);
+int coco_supply_write_business(coco_writer_t *w);
+/* After the commit: what the heartbeats have changed is known. */
+void coco_supply_read(coco_writer_t *w);
+
+/* batch_supply_tell.c: after that: the lines for nginx, queued; whose they are,
+ * from *at = 0 on (data NULL: no more); and the events of heartbeats, of which
+ * there are *ret_count. COCO_ERROR: no memory. */
+int coco_supply_feed(coco_writer_t *w);
+coco_str_t coco_supply_next(const coco_writer_t *w, size_t *at);
+size_t coco_supply_event_count(const coco_writer_t *w);
+int coco_supply_events(coco_writer_t *w, coco_bus_event_t *events,
+    size_t *ret_count);
 
 /* batch_redis.c: after the commit. */
 void coco_batch_redis(coco_writer_t *w);

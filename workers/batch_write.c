@@ -117,6 +117,10 @@ coco_writer_parts(const coco_lane_options_t *options)
         parts |= COCO_PART_DELIVERIES;
     }
 
+    if (options->services & COCO_SERVICE_DISPATCH) {
+        parts |= COCO_PART_DISPATCH;
+    }
+
     return parts;
 }
 
@@ -345,7 +349,8 @@ coco_writer_transaction(coco_writer_t *w, coco_item_t *items, size_t count)
  * Tables in the order in which everybody locks them: robot_state, mappings
  * (shared), the history, lid_robot, the events of lids, cycles, commands,
  * deliveries, robot_operation and its history, driveu_status, fleet_robot,
- * robot_shadow, anomalies, robot_task, webhook_inbox, outbox, dead_letter.
+ * resource, robot_shadow, anomalies, robot_task, webhook_inbox, outbox,
+ * dead_letter.
  */
 static coco_turn_e
 coco_writer_turn(coco_writer_t *w)
@@ -404,7 +409,8 @@ coco_writer_turn(coco_writer_t *w)
 
     coco_batch_apply_fleet(w);
 
-    return coco_writer_finish(w);
+    return coco_supply_apply(w) == COCO_OK ? coco_writer_finish(w)
+                                           : coco_writer_no_memory(w);
 }
 
 
@@ -682,7 +688,10 @@ coco_writer_finish(coco_writer_t *w)
         return coco_writer_no_memory(w);
     }
 
+    coco_deliveries_fleet(w);
+    coco_supply_lock(w);
     coco_deliveries_write(w);
+    coco_supply_write(w);
 
     if (coco_lid_tasks(w) != COCO_OK || coco_watch_write(w) != COCO_OK) {
         return coco_writer_no_memory(w);
@@ -691,6 +700,7 @@ coco_writer_finish(coco_writer_t *w)
     coco_connectivity_inbox(w);
 
     if (coco_rows_outbox(w) != COCO_OK
+        || coco_supply_write_business(w) != COCO_OK
         || coco_connectivity_outbox(w, &webhooks) != COCO_OK)
     {
         return coco_writer_no_memory(w);
@@ -712,6 +722,7 @@ coco_writer_finish(coco_writer_t *w)
     }
 
     coco_writer_newest(w, states, orders);
+    coco_supply_read(w);
 
     return COCO_TURN_DONE;
 }
@@ -780,13 +791,15 @@ coco_writer_partitions(coco_writer_t *w)
 
 
 /*
- * The one message that Postgres refuses. What the fleet service refuses is
- * only left out of its part; a state or operations service that refuses takes
- * the whole message with it, for its events could not be made again later.
+ * The one message that Postgres refuses. What the fleet or the dispatch service
+ * refuses is only left out of its part; a state or operations service that
+ * refuses takes the whole message with it, for its events could not be made
+ * again later.
  */
 static int
 coco_writer_set_aside(coco_writer_t *w, coco_item_t *item)
 {
+    unsigned                parts = 0;
     const char             *service;
     coco_error_t            err;
     const coco_pg_error_t  *e;
@@ -795,15 +808,19 @@ coco_writer_set_aside(coco_writer_t *w, coco_item_t *item)
     service = e->statement < 0 ? "state"
                                : coco_batch_statements[e->statement].service;
 
-    if (!item->accepted
-        || (!(item->parts & COCO_PARTS_FLEET)
-            && strcmp(service, "fleet") == 0))
-    {
+    if (strcmp(service, "fleet") == 0) {
+        parts = COCO_PARTS_FLEET;
+
+    } else if (strcmp(service, "dispatch") == 0) {
+        parts = COCO_PART_DISPATCH;
+    }
+
+    if (!item->accepted || (parts != 0 && !(item->parts & parts))) {
         return COCO_ERROR;
     }
 
-    if (strcmp(service, "fleet") == 0) {
-        item->parts &= ~COCO_PARTS_FLEET;
+    if (parts != 0) {
+        item->parts &= ~parts;
 
     } else {
         item->accepted = false;
@@ -836,7 +853,7 @@ coco_writer_count(coco_writer_t *w)
     /* tasks, and what came by the bus, leave no row that would tell a repeat */
     events = w->copies.count + w->state_changes.count
              + w->business_changes.count + w->tasks.count
-             + w->bus_closes.count;
+             + w->bus_closes.count + w->bus_moves.count;
 
     /* a repeat is older than what is stored, too, but it is not stale */
     repeated = w->heartbeats.count - w->inserted;

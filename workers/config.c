@@ -80,6 +80,7 @@ static const struct {
     { "operations", COCO_SERVICE_OPERATIONS },
     { "fleet", COCO_SERVICE_FLEET },
     { "deliveries", COCO_SERVICE_DELIVERIES },
+    { "dispatch", COCO_SERVICE_DISPATCH },
 };
 
 #define COCO_CONFIG_SERVICES                                                  \

@@ -134,6 +134,8 @@ typedef struct {
     uint64_t             commands_retry;
     uint64_t             commands_poll;
 
+    uint64_t             dispatch_online_seconds;
+
     uint64_t             heartbeat_ttl;
     uint64_t             retention_days;
     uint64_t             janitor_outbox_hours;

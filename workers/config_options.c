@@ -199,6 +199,9 @@ const coco_option_t  coco_options[] = {
     duration("commands.retry", "1s", 10, COCO_MINUTE, commands_retry),
     duration("commands.poll", "1s", 10, COCO_MINUTE, commands_poll),
 
+    number("dispatch.online_seconds", "60", 1, 86400,
+           dispatch_online_seconds),
+
     duration("state.heartbeat_ttl", "120s", COCO_SECOND, COCO_DAY,
              heartbeat_ttl),
     number("state.retention_days", "30", 1, 36500, retention_days),

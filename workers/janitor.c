@@ -1,6 +1,6 @@
 /*
- * The janitor's thread: partitions and old rows by the hour, replays by the
- * second. Must never write what a message says: replays go through a lane.
+ * The janitor's thread: partitions and old rows by the hour, the supply's sweep
+ * and replays by the second. Must never write what a message says: replays go through a lane.
  */
 
 #include <stdlib.h>
@@ -8,21 +8,24 @@
 #include "janitor.h"
 #include "janitor_letter.h"
 #include "log.h"
+#include "services/service.h"
 #include "sinks/postgres.h"
 
 #define COCO_JANITOR_TICK_MS   1000
 #define COCO_JANITOR_ROUND_MS  (3600 * 1000)
 #define COCO_JANITOR_RETRY_MS  (60 * 1000)
 #define COCO_JANITOR_PIECE     10000     /* rows of one delete */
+#define COCO_JANITOR_SWEPT     1000      /* rows of one sweep */
 #define COCO_JANITOR_REPLAYS   100       /* offered in a tick, at most */
 #define COCO_JANITOR_OFFER_MS  30000     /* until it is offered once more */
 #define COCO_JANITOR_AHEAD     7         /* days of partitions */
-#define COCO_JANITOR_BUS       16        /* beside COCO_SERVICE_… */
+#define COCO_JANITOR_BUS       256       /* beside COCO_SERVICE_… */
 
 typedef enum {
     COCO_J_PARTITIONS = 0, COCO_J_OUTBOX, COCO_J_OUTBOX_RELAYED,
     COCO_J_LETTERS, COCO_J_LETTERS_MAX, COCO_J_WEBHOOKS, COCO_J_KEYS,
-    COCO_J_COMMANDS, COCO_J_ANOMALIES, COCO_J_REPLAYS, COCO_J_STATEMENTS
+    COCO_J_COMMANDS, COCO_J_ANOMALIES, COCO_J_QUOTES, COCO_J_SWEEP,
+    COCO_J_REPLAYS, COCO_J_STATEMENTS
 } coco_janitor_statement_e;
 
 struct coco_janitor_s {
@@ -45,8 +48,13 @@ static void *coco_janitor_thread(void *arg);
 static void coco_janitor_round(coco_janitor_t *j);
 static int coco_janitor_delete(coco_janitor_t *j, int statement,
     unsigned bound);
+static int coco_janitor_failed(const coco_janitor_t *j, int statement);
 static int coco_janitor_run(coco_janitor_t *j, int statement, unsigned a,
     unsigned b, uint64_t *ret_rows);
+static int coco_janitor_quotes(coco_janitor_t *j);
+static int coco_janitor_sweep(coco_janitor_t *j);
+static int coco_janitor_call(coco_janitor_t *j, int statement,
+    int64_t *ret_rows);
 static void coco_janitor_replays(coco_janitor_t *j);
 static bool coco_janitor_offer(coco_janitor_t *j, const PGresult *res,
     int row);
@@ -121,7 +129,14 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "  limit ($2::int4[])[1]))",
     "ii", "janitor" },
 
-/* 16: a bus lane; below, COCO_SERVICE_… What the decoder has refused of the
+/* Both say how many rows that were; who finds another at the sweep leaves it to
+ * that one. */
+[COCO_J_QUOTES] = { "select coco.quote_clean()::int8", "", "janitor" },
+
+[COCO_J_SWEEP] = {
+    "select coco.supply_sweep(($1::int4[])[1])::int8", "i", "janitor" },
+
+/* 256: a bus lane; below, COCO_SERVICE_… What the decoder has refused of the
  * bus is any consumer's. Letters of other sources are not ours to touch. */
 [COCO_J_REPLAYS] = {
     "select id, topic, payload, received_at, replayed_at, source, cause_id,"
@@ -133,9 +148,9 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "   when source = 'task' then ($1::int4[])[1]"
     "    & case when topic like 'ARRIVAL/%' then 8 else 1 end <> 0"
     "   when source in ('rabbitmq', 'kafka', 'bus')"
-    "   then ($1::int4[])[1] & 16 <> 0 and ($1::int4[])[1]"
+    "   then ($1::int4[])[1] & 256 <> 0 and ($1::int4[])[1]"
     "    & case service when 'operations' then 2 when 'fleet' then 4"
-    "     when 'deliveries' then 8 else 14 end <> 0"
+    "     when 'deliveries' then 8 when 'dispatch' then 16 else 30 end <> 0"
     "   else false end"
     " order by replayed_at, id limit 100",
     "i", "janitor" },
@@ -222,6 +237,7 @@ coco_janitor_thread(void *arg)
         }
 
         coco_backoff_reset(&backoff);
+        (void) coco_janitor_sweep(j);
         coco_janitor_replays(j);
 
         if (coco_clock_monotonic_us() / 1000 >= j->round_at) {
@@ -255,6 +271,7 @@ coco_janitor_round(coco_janitor_t *j)
     rc |= coco_janitor_delete(j, COCO_J_KEYS, o->idempotency_hours);
     rc |= coco_janitor_delete(j, COCO_J_COMMANDS, o->command_days);
     rc |= coco_janitor_delete(j, COCO_J_ANOMALIES, o->anomaly_days);
+    rc |= coco_janitor_quotes(j);
 
     j->round_at = coco_clock_monotonic_us() / 1000
                   + (rc == COCO_OK ? COCO_JANITOR_ROUND_MS
@@ -281,6 +298,84 @@ coco_janitor_delete(coco_janitor_t *j, int statement, unsigned bound)
 
 
 static int
+coco_janitor_quotes(coco_janitor_t *j)
+{
+    int64_t  rows;
+
+    if (!(j->options.services & COCO_SERVICE_DISPATCH)) {
+        return COCO_OK;
+    }
+
+    do {
+        if (coco_janitor_call(j, COCO_J_QUOTES, &rows) != COCO_OK) {
+            return COCO_ERROR;
+        }
+    } while (rows == COCO_JANITOR_PIECE && !atomic_load(&j->stop.set));
+
+    return COCO_OK;
+}
+
+
+/* As often as it has changed as many rows as it may at a time. */
+static int
+coco_janitor_sweep(coco_janitor_t *j)
+{
+    int64_t  rows;
+
+    if (!(j->options.services & COCO_SERVICE_DISPATCH)) {
+        return COCO_OK;
+    }
+
+    do {
+        if (coco_janitor_call(j, COCO_J_SWEEP, &rows) != COCO_OK) {
+            return COCO_ERROR;
+        }
+    } while (rows >= COCO_JANITOR_SWEPT && !atomic_load(&j->stop.set));
+
+    return COCO_OK;
+}
+
+
+/* A function of the database's that returns rows. */
+static int
+coco_janitor_call(coco_janitor_t *j, int statement, int64_t *ret_rows)
+{
+    int  slot;
+
+    if (coco_pg_open(j->pg) != COCO_OK) {
+        return COCO_ERROR;
+    }
+
+    coco_pg_rows(j->pg, statement);
+
+    if (statement == COCO_J_SWEEP) {
+        coco_pg_int(j->pg, (int32_t) j->options.online_ms);
+    }
+
+    slot = coco_pg_send(j->pg);
+
+    if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
+        return coco_janitor_failed(j, statement);
+    }
+
+    *ret_rows = coco_pg_get_int64(coco_pg_result(j->pg, slot), 0, 0);
+
+    return COCO_OK;
+}
+
+
+/* Returns COCO_ERROR. */
+static int
+coco_janitor_failed(const coco_janitor_t *j, int statement)
+{
+    coco_log(COCO_LOG_WARN, "janitor_failed", "statement", "%d", statement,
+             "error", "%s", coco_pg_error(j->pg)->message, NULL);
+
+    return COCO_ERROR;
+}
+
+
+static int
 coco_janitor_run(coco_janitor_t *j, int statement, unsigned a, unsigned b,
     uint64_t *ret_rows)
 {
@@ -296,10 +391,7 @@ coco_janitor_run(coco_janitor_t *j, int statement, unsigned a, unsigned b,
     slot = coco_pg_send(j->pg);
 
     if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
-        coco_log(COCO_LOG_WARN, "janitor_failed", "statement", "%d",
-                 statement, "error", "%s", coco_pg_error(j->pg)->message,
-                 NULL);
-        return COCO_ERROR;
+        return coco_janitor_failed(j, statement);
     }
 
     if (ret_rows != NULL) {
@@ -324,9 +416,7 @@ coco_janitor_replays(coco_janitor_t *j)
     slot = coco_pg_send(j->pg);
 
     if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
-        coco_log(COCO_LOG_WARN, "janitor_failed", "statement", "%d",
-                 COCO_J_REPLAYS, "error", "%s",
-                 coco_pg_error(j->pg)->message, NULL);
+        (void) coco_janitor_failed(j, COCO_J_REPLAYS);
         return;
     }
 

@@ -1,6 +1,7 @@
 /*
  * The janitor: one thread that keeps the tables in bounds (partitions made
- * ahead and dropped, old rows deleted) and takes replays from dead_letter.
+ * ahead and dropped, old rows deleted), lets time pass in the supply, and takes
+ * replays from dead_letter.
  */
 
 #ifndef COCO_JANITOR_H
@@ -21,6 +22,8 @@ typedef struct {
     unsigned     idempotency_hours;   /* 24 */
     unsigned     command_days;        /* of those that have ended; 90 */
     unsigned     anomaly_days;        /* 90 */
+    unsigned     online_ms;           /* of the dispatch service: a robot that
+                                         is silent for longer is OFFLINE */
 
     /* Whose letters are replayed here: those of the state service's sources,
      * of the tasks of the services here, and with a bus lane those that the

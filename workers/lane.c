@@ -27,7 +27,7 @@ typedef struct {
 
 struct coco_lane_s {
     coco_lane_options_t   options;
-    char                 *strings[4];
+    char                 *strings[5];
     coco_shard_t         *shards;
     unsigned              ready;       /* shards with everything they need */
     unsigned              started;     /* shards with a thread */
@@ -100,11 +100,12 @@ coco_lane_options_copy(coco_lane_t *lane, const coco_lane_options_t *options)
 {
     coco_lane_options_t  *o = &lane->options;
     const char          **fields[] = { &o->name, &o->postgres, &o->redis_host,
-                                       &o->redis_password };
+                                       &o->redis_password,
+                                       &o->feed_name.data };
 
     *o = *options;
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         if (*fields[i] != NULL) {
             lane->strings[i] = strdup(*fields[i]);
             if (lane->strings[i] == NULL) {
@@ -517,7 +518,7 @@ coco_lane_destroy(coco_lane_t *lane)
         coco_shard_free(&lane->shards[i]);
     }
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         free(lane->strings[i]);
     }
 

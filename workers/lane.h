@@ -37,6 +37,7 @@ typedef struct {
     unsigned     lid_cycle_ms;
     unsigned     lid_pin_age_ms;     /* an older PIN entry opens nothing */
     unsigned     lid_timeout_ms;     /* of a command that a PIN entry causes */
+    coco_str_t   feed_name;          /* of this worker, for nginx */
     bool         fleet_from_kafka;   /* fleet's telemetry is not ours to write,
                                         it comes as COCO_KIND_TELEMETRY */
     const struct coco_bus_options_s  *bus;   /* NULL: nothing is published by

@@ -20,6 +20,8 @@ static int coco_worker_lanes_start(coco_worker_t *w, char *error,
 static int coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane);
 static bool coco_worker_lane_wanted(const coco_config_t *config,
     coco_lane_id_e lane);
+static bool coco_worker_lane_publishes(const coco_config_t *config,
+    coco_lane_id_e lane);
 static int coco_worker_sessions_open(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_queues_start(coco_worker_t *w, char *error,
@@ -27,6 +29,7 @@ static int coco_worker_queues_start(coco_worker_t *w, char *error,
 static int coco_worker_robots_start(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_bus_start(coco_worker_t *w);
+static int coco_worker_pulse_start(coco_worker_t *w);
 static int coco_worker_janitor_start(coco_worker_t *w);
 static int coco_worker_http_start(coco_worker_t *w);
 static int coco_worker_loop(void *data, const coco_message_t *message);
@@ -60,10 +63,16 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
     w->bus.config = config;
     w->bus.loop = coco_worker_loop;
     w->bus.loop_data = w;
+    coco_pulse_name(w->name, (unsigned) config->http_port);
 
     if (coco_worker_lanes_start(w, error, error_size) != COCO_OK
         || coco_worker_sessions_open(w, error, error_size) != COCO_OK)
     {
+        goto failed;
+    }
+
+    if (coco_worker_pulse_start(w) != COCO_OK) {
+        snprintf(error, error_size, "no thread or memory for the pulse");
         goto failed;
     }
 
@@ -199,18 +208,33 @@ coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
     options.lid_cycle_ms = (unsigned) c->lid_cycle_timeout;
     options.lid_pin_age_ms = (unsigned) c->lid_pin_age;
     options.lid_timeout_ms = (unsigned) c->lid_command_timeout;
+    options.feed_name = (coco_str_t) { w->name, strlen(w->name) };
     options.fleet_from_kafka = c->kafka_feeds_fleet;
 
-    /* heartbeats alone go to the bus without an outbox */
-    if (lane == COCO_LANE_TELEMETRY
-        && (coco_bus_carries_events(c) || coco_bus_carries_raw(c)))
-    {
+    if (coco_worker_lane_publishes(c, lane)) {
         options.bus = &w->bus;
     }
 
     w->lanes[lane] = coco_lane_create(&options);
 
     return w->lanes[lane] ? coco_lane_start(w->lanes[lane]) : COCO_ERROR;
+}
+
+
+/* Heartbeats alone go to the bus without an outbox, and what those that come
+ * by the bus change of the supply. */
+static bool
+coco_worker_lane_publishes(const coco_config_t *config, coco_lane_id_e lane)
+{
+    switch (lane) {
+    case COCO_LANE_TELEMETRY:
+        return coco_bus_carries_events(config) || coco_bus_carries_raw(config);
+    case COCO_LANE_BUS:
+        return (config->service_bits & COCO_SERVICE_DISPATCH) != 0
+               && coco_bus_carries_events(config);
+    default:
+        return false;
+    }
 }
 
 
@@ -370,6 +394,23 @@ coco_worker_bus_start(coco_worker_t *w)
 
 
 static int
+coco_worker_pulse_start(coco_worker_t *w)
+{
+    coco_pulse_options_t  options;
+
+    options.redis_host = w->config->redis_host;
+    options.redis_port = (int) w->config->redis_port;
+    options.redis_password = w->config->redis_password;
+    options.redis_db = (int) w->config->redis_db;
+    options.name = (coco_str_t) { w->name, strlen(w->name) };
+
+    w->pulse = coco_pulse_start(&options);
+
+    return w->pulse ? COCO_OK : COCO_ERROR;
+}
+
+
+static int
 coco_worker_janitor_start(coco_worker_t *w)
 {
     coco_janitor_options_t  options;
@@ -386,6 +427,7 @@ coco_worker_janitor_start(coco_worker_t *w)
         = (unsigned) w->config->janitor_idempotency_hours;
     options.command_days = (unsigned) w->config->janitor_command_days;
     options.anomaly_days = (unsigned) w->config->janitor_anomaly_days;
+    options.online_ms = (unsigned) w->config->dispatch_online_seconds * 1000;
     options.services = w->config->service_bits;
     options.bus = w->lanes[COCO_LANE_BUS] != NULL;
     options.telemetry_topic = w->config->kafka_telemetry_topic;
@@ -486,6 +528,10 @@ coco_worker_stop(coco_worker_t *w)
         if (w->lanes[i] != NULL) {
             coco_lane_stop(w->lanes[i]);
         }
+    }
+
+    if (w->pulse != NULL) {
+        coco_pulse_stop(w->pulse);
     }
 
     if (w->commands != NULL) {

@@ -14,6 +14,7 @@
 #include "lane.h"
 #include "metrics.h"
 #include "sinks/commands.h"
+#include "sinks/pulse.h"
 #include "sinks/relay.h"
 #include "sources/bus.h"
 #include "sources/inbox.h"
@@ -28,6 +29,7 @@
 struct coco_worker_s {
     const coco_config_t  *config;
     atomic_bool           ready;
+    char                  name[COCO_PULSE_NAME_MAX + 1];
     coco_bus_options_t    bus;
     coco_lane_t          *lanes[COCO_LANES];
     coco_source_mqtt_t   *mqtt[COCO_WORKER_SESSIONS];
@@ -39,6 +41,7 @@ struct coco_worker_s {
     coco_source_bus_t    *rabbitmq;
     coco_source_bus_t    *kafka;
     coco_relay_t         *relay;
+    coco_pulse_t         *pulse;
     coco_janitor_t       *janitor;
     coco_http_t          *http;
 };

@@ -296,12 +296,13 @@ test_services(void **state)
 
     /* all by name need no bus */
     assert_int_equal(load("[process]\nservices = "
-                          "state,operations,fleet,deliveries\n"), COCO_OK);
+                          "state,operations,fleet,deliveries,dispatch\n"),
+                     COCO_OK);
     coco_config_free(&config);
 
     refused("[process]\nservices = state,flete\n", "2: process.services: "
-            "\"flete\" is none of: all state operations fleet deliveries; "
-            "several are separated by a comma, without blanks\n");
+            "\"flete\" is none of: all state operations fleet deliveries "
+            "dispatch; several are separated by a comma, without blanks\n");
     refused("[process]\nservices = state,\n",
             "2: process.services: \"\" is none of: ");
     refused("[process]\nservices = state, fleet\n",
@@ -311,11 +312,11 @@ test_services(void **state)
             "bus.engines to rabbitmq or kafka, or name all\n");
 
     /* the argument goes first */
-    services = "dispatch";
+    services = "planner";
     setenv("COCO_WORKER_PROCESS_SERVICES", "fleet", 1);
     assert_int_equal(load("[process]\nservices = state\n"), COCO_ERROR);
     assert_ptr_equal(said, strstr(said, "arguments: process.services: "
-                                  "\"dispatch\" is none of: all state "));
+                                  "\"planner\" is none of: all state "));
 
     services = "all";
     assert_int_equal(load("[process]\nservices = state\n"), COCO_OK);

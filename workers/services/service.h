@@ -14,13 +14,15 @@
 #include "coco_lid.h"
 #include "coco_readiness.h"
 #include "coco_robot_event.h"
+#include "coco_supply.h"
 
 /* Which of them run in a process; the words of --services. */
 #define COCO_SERVICE_STATE       1u
 #define COCO_SERVICE_OPERATIONS  2u
 #define COCO_SERVICE_FLEET       4u
 #define COCO_SERVICE_DELIVERIES  8u
-#define COCO_SERVICES_ALL        15u
+#define COCO_SERVICE_DISPATCH    16u
+#define COCO_SERVICES_ALL        31u
 
 /* Robots.StateChange. Strings belong to whoever made the event. */
 typedef struct {
@@ -121,6 +123,66 @@ bool coco_service_fleet_heartbeat(coco_fleet_record_t *record,
     const coco_heartbeat_t *hb);
 bool coco_service_fleet_business_change(coco_fleet_record_t *record,
     const coco_business_change_t *change);
+
+
+/* Dispatch service: the record is resource, as far as messages write it, its
+ * parts apart. */
+
+typedef struct {
+    bool                    heard;
+    coco_order_t            order;
+    const coco_heartbeat_t *heartbeat;    /* telemetry; the caller's */
+
+    bool                    has_business;
+    int64_t                 changed_at;   /* ms */
+    coco_business_t         business;
+
+    bool                    has_lid;
+    int64_t                 lid_at;       /* ms */
+    bool                    lid_open;
+} coco_supply_record_t;
+
+/* Each is true when the record took something over. A heartbeat that speaks
+ * of the lid may do so for the lid alone. Of two that speak of the lid at the
+ * same time it is the open one that counts, whichever came first. */
+bool coco_service_dispatch_heartbeat(coco_supply_record_t *record,
+    const coco_heartbeat_t *hb);
+bool coco_service_dispatch_business_change(coco_supply_record_t *record,
+    const coco_business_change_t *change);
+bool coco_service_dispatch_lid(coco_supply_record_t *record, int64_t at,
+    bool open);
+
+/* What nginx is told: the parts that the record knows. */
+void coco_service_dispatch_state(coco_supply_state_t *ret,
+    const coco_supply_record_t *record);
+
+/* The telemetry of a LegacyRobot. Bits. */
+#define COCO_SUPPLY_STATUS       1u
+#define COCO_SUPPLY_BATTERY      2u
+#define COCO_SUPPLY_LAST_SYNCED  4u
+#define COCO_SUPPLY_HEALTHY      8u
+#define COCO_SUPPLY_LOCATION     16u
+#define COCO_SUPPLY_MEMBERS      31u
+
+/* As it is stored. */
+typedef struct {
+    bool          heard;           /* false: nothing is */
+    coco_order_t  order;
+    bool          online, healthy;
+    double        battery_percent, latitude, longitude;
+} coco_supply_shown_t;
+
+/* The members that the heartbeat changes: none of one that is older; all of a
+ * repeat, for what it changed is no longer known. */
+unsigned coco_service_dispatch_changes(const coco_supply_shown_t *stored,
+    const coco_heartbeat_t *hb);
+
+#define COCO_SUPPLY_DATA_SIZE    256    /* bytes that it needs at most */
+
+/* Those members as an object, of resource and of DispatchEngine.SupplyEvent
+ * alike. lastSynced is the time of the order. */
+void coco_service_dispatch_encode(coco_json_out_t *out,
+    const coco_heartbeat_t *hb, unsigned members);
 
 
 /* Deliveries service: the records are the deliveries of a robot that are not

@@ -11,13 +11,14 @@
  * service makes yet. */
 const coco_bus_name_t  coco_bus_names[] = {
     { "IoT.Heartbeat", COCO_SERVICE_OPERATIONS | COCO_SERVICE_FLEET
-                       | COCO_SERVICE_DELIVERIES },
+                       | COCO_SERVICE_DELIVERIES | COCO_SERVICE_DISPATCH },
     { "Robots.StateChange", COCO_SERVICE_OPERATIONS },
-    { "Robots.BusinessStateChange", COCO_SERVICE_FLEET },
+    { "Robots.BusinessStateChange", COCO_SERVICE_FLEET
+                                    | COCO_SERVICE_DISPATCH },
     { "ConnectivityRawStatusChanged", 0 },
-    { "Robots.LidOpen", 0 },
-    { "Robots.LidClose", COCO_SERVICE_DELIVERIES },
-    { "LidCycle.Complete", COCO_SERVICE_DELIVERIES },
+    { "Robots.LidOpen", COCO_SERVICE_DISPATCH },
+    { "Robots.LidClose", COCO_SERVICE_DELIVERIES | COCO_SERVICE_DISPATCH },
+    { "LidCycle.Complete", COCO_SERVICE_DELIVERIES | COCO_SERVICE_DISPATCH },
     { "Deliveries.DeliveryEvent", 0 },
     { "DispatchEngine.SupplyEvent", 0 },
 };
@@ -29,6 +30,7 @@ const coco_bus_consumer_t  coco_bus_consumers[COCO_BUS_CONSUMERS] = {
     { COCO_SERVICE_OPERATIONS, "operations", "coco.operations" },
     { COCO_SERVICE_FLEET, "fleet", "coco.fleet" },
     { COCO_SERVICE_DELIVERIES, "deliveries", "coco.deliveries" },
+    { COCO_SERVICE_DISPATCH, "dispatch", "coco.dispatch" },
 };
 
 

@@ -23,7 +23,7 @@ typedef struct {
     const char  *queue;         /* "coco.operations" */
 } coco_bus_consumer_t;
 
-#define COCO_BUS_CONSUMERS  3
+#define COCO_BUS_CONSUMERS  4
 extern const coco_bus_consumer_t  coco_bus_consumers[COCO_BUS_CONSUMERS];
 
 #define COCO_BUS_DEAD   "coco.dead"         /* exchange and queue */

@@ -57,7 +57,7 @@ struct coco_redis_s {
     int              port;
     const char      *password;
     int              db;
-    int              gauge_lane;
+    int              gauge_lane;   /* -1: none */
 
     coco_backoff_t   backoff;
     int64_t          retry_at;     /* monotonic us; to connect or settle */
@@ -93,6 +93,9 @@ static void coco_redis_later(coco_redis_t *redis);
 static bool coco_redis_owes(const coco_redis_t *redis);
 static void coco_redis_show(coco_redis_t *redis);
 static void coco_redis_close(coco_redis_t *redis, const char *error);
+static void coco_redis_gauge(const coco_redis_t *redis, coco_gauge_e gauge,
+    int64_t by);
+static void coco_redis_errors(const coco_redis_t *redis, unsigned count);
 static void coco_redis_clear(coco_redis_t *redis);
 static void coco_redis_put(coco_redis_t *redis, const char *data, size_t len);
 static void coco_redis_arg(coco_redis_t *redis, const char *data, size_t len);
@@ -200,7 +203,7 @@ coco_redis_destroy(coco_redis_t *redis)
     }
 
     coco_redis_close(redis, NULL);
-    coco_metrics_shift(COCO_G_REDIS_OWED, redis->gauge_lane, -redis->shown);
+    coco_redis_gauge(redis, COCO_G_REDIS_OWED, -redis->shown);
     coco_owed_clear(&redis->owed);
     free(redis->data);
     free(redis);
@@ -334,7 +337,7 @@ coco_redis_connect(coco_redis_t *redis)
     }
 
     redis->context = c;
-    coco_metrics_shift(COCO_G_REDIS_CONNECTED, redis->gauge_lane, 1);
+    coco_redis_gauge(redis, COCO_G_REDIS_CONNECTED, 1);
 
     if (c->err || redisSetTimeout(c, reply) != REDIS_OK) {
         coco_redis_close(redis, c->errstr);
@@ -611,8 +614,7 @@ coco_redis_show(coco_redis_t *redis)
     owed = redis->scan.active ? COCO_OWED_MAX
                               : (int64_t) coco_owed_count(&redis->owed);
 
-    coco_metrics_shift(COCO_G_REDIS_OWED, redis->gauge_lane,
-                       owed - redis->shown);
+    coco_redis_gauge(redis, COCO_G_REDIS_OWED, owed - redis->shown);
     redis->shown = owed;
 }
 
@@ -625,14 +627,14 @@ coco_redis_close(coco_redis_t *redis, const char *error)
     }
 
     if (error != NULL) {
-        coco_metrics_add(COCO_M_REDIS_ERRORS, redis->gauge_lane, 1);
+        coco_redis_errors(redis, 1);
         coco_log(COCO_LOG_WARN, "redis_unavailable", "error", "%s",
                  *error ? error : "connection closed", NULL);
     }
 
     redisFree(redis->context);
     redis->context = NULL;
-    coco_metrics_shift(COCO_G_REDIS_CONNECTED, redis->gauge_lane, -1);
+    coco_redis_gauge(redis, COCO_G_REDIS_CONNECTED, -1);
 
     /* the next server's cursors may be others */
     redis->scan = (coco_redis_scan_t) { redis->scan.active, 0, "0" };
@@ -849,7 +851,7 @@ coco_redis_exchange(coco_redis_t *redis)
     redisReply  *reply;
 
     if (redis->failed) {
-        coco_metrics_add(COCO_M_REDIS_ERRORS, redis->gauge_lane, 1);
+        coco_redis_errors(redis, 1);
         return COCO_REDIS_REFUSED;
     }
 
@@ -891,9 +893,28 @@ coco_redis_exchange(coco_redis_t *redis)
 static void
 coco_redis_refused(coco_redis_t *redis, unsigned commands, const char *first)
 {
-    coco_metrics_add(COCO_M_REDIS_ERRORS, redis->gauge_lane, commands);
+    coco_redis_errors(redis, commands);
     coco_log(COCO_LOG_WARN, "redis_refused", "commands", "%u", commands,
              "first", "%s", first, NULL);
+}
+
+
+static void
+coco_redis_gauge(const coco_redis_t *redis, coco_gauge_e gauge, int64_t by)
+{
+    if (redis->gauge_lane >= 0) {
+        coco_metrics_shift(gauge, (coco_lane_id_e) redis->gauge_lane, by);
+    }
+}
+
+
+static void
+coco_redis_errors(const coco_redis_t *redis, unsigned count)
+{
+    if (redis->gauge_lane >= 0) {
+        coco_metrics_add(COCO_M_REDIS_ERRORS,
+                         (coco_lane_id_e) redis->gauge_lane, count);
+    }
 }
 
 

@@ -14,7 +14,12 @@
 
 typedef struct coco_redis_s  coco_redis_t;
 
-/* host: a numeric address, or the path of a socket when port is 0. Strings
+/* What nginx is told of the supply: "@<worker>", then lines of coco_supply.h,
+ * each with its newline. Alone: the worker is well, everything before was
+ * told; with " bye" behind it, it will tell nothing more. */
+#define COCO_SUPPLY_CHANNEL  "coco.supply"
+
+/* gauge_lane: whose gauges move; -1: none. host: a numeric address, or the path of a socket when port is 0. Strings
  * stay the caller's. */
 coco_redis_t *coco_redis_create(const char *host, int port,
     const char *password, int db, int gauge_lane);

@@ -19,7 +19,8 @@ def build():
 
 
 class Brokers:
-    QUEUES = ("coco.operations", "coco.fleet", "coco.deliveries", "coco.dead")
+    QUEUES = ("coco.operations", "coco.fleet", "coco.deliveries",
+              "coco.dispatch", "coco.dead")
 
     def __init__(self, stack):
         self.stack = stack

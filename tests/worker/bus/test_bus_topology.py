@@ -24,13 +24,15 @@ def test_what_no_queue_is_bound_for_counts_as_sent(bus, drive):
 
 
 @pytest.mark.parametrize("name, queues", [
-    ("IoT.Heartbeat", {"coco.operations", "coco.fleet", "coco.deliveries"}),
+    ("IoT.Heartbeat", {"coco.operations", "coco.fleet", "coco.deliveries",
+                       "coco.dispatch"}),
     ("Robots.StateChange", {"coco.operations"}),
-    ("Robots.BusinessStateChange", {"coco.fleet"}),
-    ("Robots.LidOpen", set()),
-    ("Robots.LidClose", {"coco.deliveries"}),
-    ("LidCycle.Complete", {"coco.deliveries"}),
-    ("Deliveries.DeliveryEvent", set())])
+    ("Robots.BusinessStateChange", {"coco.fleet", "coco.dispatch"}),
+    ("Robots.LidOpen", {"coco.dispatch"}),
+    ("Robots.LidClose", {"coco.deliveries", "coco.dispatch"}),
+    ("LidCycle.Complete", {"coco.deliveries", "coco.dispatch"}),
+    ("Deliveries.DeliveryEvent", set()),
+    ("DispatchEngine.SupplyEvent", set())])
 def test_who_consumes_what(bus, drive, name, queues):
     assert drive().sent(name, 0, 3) == (3, "")
     assert {queue: bus.depth(queue) for queue in bus.QUEUES} == {

@@ -13,7 +13,7 @@
  * KIND is heartbeat, robot, webhook, event, telemetry or task; SERIAL and
  * PAYLOAD are in hexadecimal; - for none. With DRIVER_LOOP the lane sends to
  * the bus lane of the same process, which is there then, too, and a relay
- * runs. With DRIVER_DONE, a file, each message that is told of as done is a
+ * runs; with DRIVER_PULSE, the pulse. With DRIVER_DONE, a file, each message that is told of as done is a
  * line there: its position, and how many rows of state_history others see.
  */
 
@@ -29,11 +29,13 @@
 #include "log.h"
 #include "metrics.h"
 #include "services/service.h"
+#include "sinks/pulse.h"
 #include "sinks/relay.h"
 #include "sinks/retry.h"
 
 #define DRIVER_LINE    (8 << 20)
 #define DRIVER_FIELDS  12
+#define DRIVER_NAME    "driver:1"       /* of the worker, for nginx */
 
 typedef struct {
     coco_lane_t         *lane;
@@ -41,6 +43,7 @@ typedef struct {
     coco_config_t        config;
     coco_bus_options_t   bus;
     coco_relay_t        *relay;
+    coco_pulse_t        *pulse;
     coco_janitor_t      *janitor;
     FILE                *done;
     PGconn              *observer;      /* of the done file */
@@ -201,6 +204,7 @@ driver_janitor(coco_lane_t *lane)
         .dead_letter_max = driver_number("DRIVER_LETTERS", 1000000),
         .webhook_days = 30,
         .idempotency_hours = 24,
+        .online_ms = driver_number("DRIVER_ONLINE", 60000),
         .services = (unsigned) driver_number("DRIVER_SERVICES",
                                              COCO_SERVICES_ALL),
         .bus = true,
@@ -315,6 +319,7 @@ driver_lane(const char *name, coco_lane_id_e id, const coco_bus_options_t *bus)
         .lid_cycle_ms = driver_number("DRIVER_LID_CYCLE", 1800000),
         .lid_pin_age_ms = driver_number("DRIVER_LID_PIN_AGE", 60000),
         .lid_timeout_ms = driver_number("DRIVER_LID_TIMEOUT", 10000),
+        .feed_name = coco_string(DRIVER_NAME),
         .fleet_from_kafka = driver_number("DRIVER_KAFKA", 0),
         .bus = bus,
     };
@@ -326,6 +331,25 @@ driver_lane(const char *name, coco_lane_id_e id, const coco_bus_options_t *bus)
     }
 
     return lane;
+}
+
+
+static void
+driver_pulse(void)
+{
+    coco_pulse_options_t  o;
+
+    o = (coco_pulse_options_t) {
+        .redis_host = getenv("DRIVER_REDIS"),
+        .redis_port = driver_number("DRIVER_REDIS_PORT", 0),
+        .name = coco_string(DRIVER_NAME),
+    };
+
+    driver.pulse = coco_pulse_start(&o);
+
+    if (driver.pulse == NULL) {
+        exit(1);
+    }
 }
 
 
@@ -345,6 +369,10 @@ driver_start(void)
         }
     }
 
+    if (driver_number("DRIVER_PULSE", 0)) {
+        driver_pulse();
+    }
+
     if (!driver_number("DRIVER_LOOP", 0)) {
         driver.lane = driver_lane("telemetry", COCO_LANE_TELEMETRY, NULL);
         return;
@@ -356,7 +384,7 @@ driver_start(void)
 
     driver.bus.config = &driver.config;
     driver.bus.loop = driver_loop;
-    driver.bus_lane = driver_lane("bus", COCO_LANE_BUS, NULL);
+    driver.bus_lane = driver_lane("bus", COCO_LANE_BUS, &driver.bus);
     driver.lane = driver_lane("telemetry", COCO_LANE_TELEMETRY, &driver.bus);
     driver.relay = coco_relay_start(&driver.config, &driver.bus);
 
@@ -374,6 +402,10 @@ driver_stop(void)
     if (driver.bus_lane != NULL) {
         coco_relay_stop(driver.relay);
         coco_lane_stop(driver.bus_lane);
+    }
+
+    if (driver.pulse != NULL) {
+        coco_pulse_stop(driver.pulse);
     }
 
     if (driver.janitor != NULL) {

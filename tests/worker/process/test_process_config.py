@@ -51,8 +51,8 @@ def test_services(tmp_path):
     assert done.returncode == 1
     assert done.stderr == (
         path + ":2: process.services: \"nonsense\" is none of: all state "
-        "operations fleet deliveries; several are separated by a comma, "
-        "without blanks\n")
+        "operations fleet deliveries dispatch; several are separated by a "
+        "comma, without blanks\n")
 
     environment = {"COCO_WORKER_PROCESS_SERVICES": "fleet"}
     done = process.command("-c", path, "--check-config",

@@ -59,7 +59,7 @@ def depths(stack):
         channel = connection.channel()
         return [channel.queue_declare(queue, passive=True).method.message_count
                 for queue in ("coco.operations", "coco.fleet",
-                              "coco.deliveries")]
+                              "coco.deliveries", "coco.dispatch")]
 
 
 def standing(stack, serial):
@@ -75,7 +75,7 @@ def test_apart(stack, worker, block):
     """Each process does its part; one that was away catches up."""
     first = apart(stack, worker, block, "state").start().await_connected()
     second = apart(stack, worker, block,
-                   "operations,fleet,deliveries").start()
+                   "operations,fleet,deliveries,dispatch").start()
     wait_for(lambda: health(second)["bus"]["rabbitmq"]["connected"], 20,
              "the consumer")
     assert set(health(first)["lanes"]) == {"telemetry", "events", "webhooks"}
@@ -113,7 +113,8 @@ def test_services_that_several_processes_run(stack, worker, block):
     no queue fills for nobody."""
     first = apart(stack, worker, block, "state,operations").start()
     first.await_connected()
-    apart(stack, worker, block, "operations,fleet,deliveries").start()
+    apart(stack, worker, block,
+          "operations,fleet,deliveries,dispatch").start()
 
     now, robots = int(time.time() * 1000), ["both-%d" % n for n in range(20)]
     for serial in robots:
@@ -183,10 +184,10 @@ def trip(stack, serial):
 
 
 @pytest.mark.parametrize("services", [
-    ("state", "operations,fleet,deliveries"),
-    ("state", "deliveries", "operations,fleet"),
-    ("state,deliveries", "operations,fleet"),
-    ("state,operations,fleet", "deliveries")])
+    ("state", "operations,fleet,deliveries,dispatch"),
+    ("state", "deliveries,dispatch", "operations,fleet"),
+    ("state,deliveries", "operations,fleet", "dispatch"),
+    ("state,operations,fleet,dispatch", "deliveries")])
 def test_a_delivery_over_processes(stack, worker, block, services):
     """Whichever process makes the events and whichever applies them; and what
     comes by the queue to the one that has applied it changes nothing."""
