@@ -9,6 +9,7 @@
 #include "ngx_coco_dispatch_demand.h"
 #include "ngx_coco_dispatch_grpc.h"
 #include "ngx_coco_dispatch_labor.h"
+#include "ngx_coco_dispatch_plan.h"
 #include "ngx_coco_dispatch_quote.h"
 #include "ngx_coco_dispatch_supply.h"
 #include "ngx_coco_route.h"
@@ -32,6 +33,12 @@ static const ngx_coco_route_t  ngx_coco_dispatch_routes[] = {
       ngx_string("dispatch:write"),
       0,
       ngx_coco_quote_release_handler },
+
+    { NGX_HTTP_POST,
+      ngx_string("/plan"),
+      ngx_string("dispatch:read"),
+      NGX_COCO_PLAN_BODY_MAX,
+      ngx_coco_plan_handler },
 
     { NGX_HTTP_GET,
       ngx_string("/supply"),
