@@ -15,7 +15,7 @@ use Time::HiRes;
 
 use Exporter 'import';
 our @EXPORT = qw(sql redis token bearer sign now_ms cursor robot heartbeat
-    driveu http_config locations defaults write_file pem_sign);
+    driveu supply http_config locations defaults write_file pem_sign);
 
 my $dir = tempdir('coco-t-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $secret = join '', map { chr 33 + rand 94 } 1 .. 47;
@@ -129,6 +129,31 @@ END
         . qq("healthy":true,"components":null,"lid":{"open":true},)
         . qq("remotelyControllable":true,"driveu":{"streamer":"online"}}),
         'PX', 2 * $Window);
+    return;
+}
+
+
+# One robot of the supply, at a place; further members of LegacyRobot by name
+# (JSON text), columns in `row` (SQL), and when it was heard in `ts` (ms).
+sub supply {
+    my ($serial, $latitude, $longitude, %is) = @_;
+    my $ts = delete $is{ts} // now_ms();
+    my %row = (telemetry_id => 'gen_random_uuid()',
+        (map { $_ => "coco.from_ms($ts)" } qw(telemetry_ts telemetry_order_ts
+            business_changed_at)), %{ delete $is{row} // {} });
+    my %data = ((map { $_ => 'null' } qw(deployed activeDemand needsMovement
+            hasFood tripType needsMaintenance needsPickup driveable
+            attemptCancellationReason undergoingMaintenance)),
+        serial => qq("$serial"), status => '"ONLINE"', battery => 80,
+        lastSynced => $ts, healthy => 'true', futureDemand => '[]',
+        operationState => '"PARKED"', location =>
+        qq({"latitude":$latitude,"longitude":$longitude}), %is);
+    my $data = join ',', map { qq("$_":$data{$_}) } sort keys %data;
+    my @names = sort keys %row;
+    sql("delete from coco.resource where id = '$serial';"
+        . "insert into coco.resource (" . join(', ', 'id', 'data', @names)
+        . ") values (" . join(', ', "'$serial'", "'{$data}'",
+            map { $row{$_} } @names) . ')');
     return;
 }
 
