@@ -89,6 +89,14 @@ $(BUILD)/tests/sim_%: tests/unit/sim_%.c \
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -o $@ $^ -lcmocka -ljansson -lmosquitto -lcurl -lm
 
+# the planner for Python, see tests/planner
+$(BUILD)/tests/planner.so: tests/planner/planner.c $(CORE_SRC) \
+                           $(wildcard src/core/*.h)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -fPIC -shared -Isrc/core -o $@ $< $(CORE_SRC) \
+	    -lcrypto -lm
+
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
 # --- nginx module -----------------------------------------------------------

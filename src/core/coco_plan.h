@@ -21,16 +21,18 @@ typedef struct {
     uint32_t        robot;        /* of the snapshot; COCO_ROBOT_NONE: none */
     double          cost;         /* seconds to the pickup, when there is */
     coco_reasons_t  reasons;      /* of the trip, when there is none: those that
-                                     rule out every usable robot; 0: another
-                                     demand has the robots that could */
+                                     rule out every usable robot; 0: no single
+                                     one does, and other demands have the
+                                     robots that could, if any */
 } coco_plan_result_t;
 
 /* Bytes of work space for so many; 0 when that does not fit into size_t. */
 size_t coco_plan_size(uint32_t trips, uint32_t robots);
 
 /*
- * `trips` are planned (coco_trip_plan) by the caller; fills ret[count] in
- * their order. Ties are broken by the order of the trips and by serial.
+ * `trips` are planned (coco_trip_plan, all by the same rules) by the caller;
+ * `work` is coco_plan_size() bytes, aligned to 16. Fills ret[count] in their
+ * order. Ties are broken by the order of the trips and by serial.
  * *ret_total is the sum of the costs, seconds.
  */
 void coco_plan(const coco_trip_plan_t *trips, uint32_t count,
