@@ -702,6 +702,11 @@ ngx_coco_feed_watch(ngx_coco_feed_t *feed, int64_t now)
 {
     if (ngx_coco_zone_fresh(feed->to.zone)) {
 
+        if (feed->heard == 0 || feed->since.text.len == 0) {
+            /* it still is by what the holder before has stamped */
+            return;
+        }
+
         if (feed->news) {
             ngx_log_error(NGX_LOG_NOTICE, feed->log, 0,
                           "zone: fresh after %L ms", now - feed->cut);

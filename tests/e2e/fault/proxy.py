@@ -6,6 +6,7 @@ standard input, one word a line, each answered by one line.
     cut     resets every connection on both sides
     stall   passes nothing on, keeps everything open
     half    closes the broker's side, leaves the other open and silent
+    abandon leaves what is connected open and silent; passes new ones on
     resume  passes on again; what was left half open is reset
     count   how many connections were accepted so far
 """
@@ -55,6 +56,7 @@ class _Server:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.pairs = {}                         # socket -> its pair
         self.stalled = False
+        self.abandoned = []                     # kept open
         self.accepted = 0
         self.selector.register(self.listener, selectors.EVENT_READ)
         self.selector.register(sys.stdin, selectors.EVENT_READ)
@@ -79,6 +81,11 @@ class _Server:
         if word == "cut":
             for pair in set(self.pairs.values()):
                 self.drop(pair, reset=True)
+        elif word == "abandon":
+            for sock in self.pairs:
+                self.unwatch(sock)
+            self.abandoned += self.pairs.values()
+            self.pairs.clear()
         elif word in ("stall", "half"):
             self.stalled = True
             for sock in self.pairs:

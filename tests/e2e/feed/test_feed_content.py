@@ -1,0 +1,141 @@
+"""What the feed brings into the zone: the fleet by pages, what was committed
+by others, and what the workers say."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+
+import psycopg2
+import redis
+
+from conftest import ROBOTS, STEP, line
+from harness import await_for, new_serial
+
+
+def lines(one):
+    return one.metrics()["coco_feed_lines_total"]
+
+
+def test_the_fleet_is_loaded_by_pages(nginx, worker, robot, place):
+    worker()
+    one = nginx()
+    one.await_fresh()
+    metrics = one.metrics()
+    assert metrics["coco_zone_robots"] >= ROBOTS + 1
+    assert metrics["coco_feed_loads_total"] == 1
+    assert one.quote(place)["serial"] == robot
+    assert one.metrics()["coco_supply_loads_total"] == 0, "from the zone"
+    assert one.quit() < 5
+
+
+def test_a_worker_is_heard(nginx, worker, robot, place):
+    beats = worker()
+    one = nginx()
+    one.await_fresh()
+
+    other = new_serial("feed")
+    beats.publish(line(robot, place + 0.01),
+                  "%s B 1 PARKED t-----\n" % other)
+    await_for("it has moved", lambda: one.quote(place)["distanceMeters"] > STEP - 1)
+
+    # what is none is refused, the rest counts
+    before = one.metrics()
+    beats.publish(line(robot, place + 0.02), "no line\n", line(robot, 91))
+    await_for("it has moved on",
+              lambda: one.quote(place)["distanceMeters"] > 2 * STEP - 1)
+    beats.redis.publish("coco.supply", "no worker\n" + line(robot, place))
+    await_for("all are refused", lambda: one.metrics()[
+        "coco_feed_refused_total"] == before["coco_feed_refused_total"] + 3)
+    assert one.quote(place)["distanceMeters"] > 2 * STEP - 1
+
+    # late ones change nothing
+    beats.publish(line(robot, place, ts=1_600_000_000_000))
+    begun = lines(one)
+    await_for("it was taken", lambda: lines(one) >= begun)
+    assert one.quote(place)["distanceMeters"] > 2 * STEP - 1
+
+
+def test_what_others_commit(nginx, worker, fleet, robot, place):
+    worker()
+    one = nginx()
+    one.await_fresh()
+    assert one.quote(place)["serial"] == robot
+
+    fleet.business([robot], "GROUNDED")
+    await_for("it is seen", lambda: not one.quote(place)["feasible"], 1)
+    assert one.fresh()
+
+    # a transaction that was under way while others were polled for
+    slow = psycopg2.connect(fleet.stack.postgres)
+    with contextlib.closing(slow):
+        slow.cursor().execute(fleet.BUSINESS, ("PARKED", [robot]))
+        other = new_serial("feed")
+        fleet.put([other], place)
+        await_for("the other one is seen",
+                  lambda: one.quote(place)["serial"] == other, 1)
+        fleet.business([other], "GROUNDED")
+        await_for("none is left", lambda: not one.quote(place)["feasible"], 1)
+        slow.commit()
+    await_for("the late one is seen",
+              lambda: one.quote(place)["serial"] == robot, 1)
+    assert one.metrics()["coco_feed_loads_total"] == 1
+
+
+def test_more_than_a_page_changes_at_once(nginx, worker, fleet, backends):
+    worker()
+    one = nginx()
+    one.await_fresh()
+    before = lines(one)
+    assert one.quote(0.0)["feasible"]
+
+    everyone = ["many-%04d" % n for n in range(ROBOTS)]
+    fleet.business(everyone, "OFF_DUTY")
+    await_for("all are seen", lambda: not one.quote(0.0)["feasible"], 2)
+    assert lines(one) == before + ROBOTS, "each of them once"
+    fleet.business(everyone, "PARKED")
+    await_for("and again", lambda: one.quote(0.0)["feasible"], 2)
+
+
+def test_all_is_invalid(nginx, worker, fleet, robot, place, backends):
+    worker()
+    one = nginx()
+    one.await_fresh()
+    fleet.move(robot, place + 0.01)
+    assert one.quote(place)["distanceMeters"] == 0, "nobody has said it"
+
+    client = redis.Redis.from_url(backends.redis_url)
+    for message in ('{"all":true}', "nonsense"):
+        before = one.metrics()["coco_feed_loads_total"]
+        client.publish("coco.invalidate", message)
+        await_for("it is loaded", lambda: one.metrics()[
+            "coco_feed_loads_total"] == before + 1)
+        one.await_fresh()
+    assert one.quote(place)["distanceMeters"] > STEP - 1
+
+
+def test_another_database(nginx, worker, fleet, robot, place, backends):
+    """One with fewer transactions: versions of the first mean nothing."""
+    worker()
+    backends.kill("postgres")
+    data = os.path.join(backends.folder, "postgres")
+    assert os.path.exists(os.path.join(data, "PG_VERSION"))
+    subprocess.run(["cp", "-a", data, data + ".old"], check=True)
+    backends.restart("postgres")
+
+    one = nginx()
+    fleet.business([robot], "GROUNDED")
+    for _ in range(20):
+        fleet.sql("select pg_current_xact_id()")
+    one.await_fresh()
+    assert not one.quote(place)["feasible"]
+
+    backends.kill("postgres")
+    shutil.rmtree(data)
+    os.rename(data + ".old", data)
+    backends.restart("postgres")
+    await_for("it is noticed", lambda: one.log("another database"))
+    one.await_fresh()
+    loads = one.metrics()["coco_supply_loads_total"]
+    assert one.quote(place)["serial"] == robot
+    assert one.metrics()["coco_supply_loads_total"] == loads, "from the zone"
