@@ -12,11 +12,13 @@
 
 #include "coco_connectivity.h"
 #include "coco_envelope.h"
+#include "coco_fleet_index.h"
 #include "coco_heartbeat.h"
 #include "coco_json_read.h"
 #include "coco_lid.h"
 #include "coco_queue_body.h"
 #include "coco_robot_event.h"
+#include "coco_supply.h"
 
 #define FUZZ_RECEIVED_AT  INT64_C(1795000000000)
 
@@ -519,6 +521,80 @@ fuzz_lid(coco_str_t text)
     FUZZ_CHECK(a.reference.data == NULL || a.reference.len > 0);
 
     FUZZ_ENCODE(coco_lid_data_encode(out, &a));
+}
+
+
+static inline double
+fuzz_supply_visit(void *data, uint32_t robot, double meters)
+{
+    FUZZ_CHECK(robot == 0 && meters >= 0);
+    *(uint32_t *) data += 1;
+
+    return INFINITY;
+}
+
+
+/* A robot of any state may come to the fleet. */
+static inline void
+fuzz_supply_put(coco_str_t serial, const coco_supply_state_t *robot)
+{
+    size_t               size = (coco_fleet_index_size(1) + 63) & ~63u;
+    int64_t              now = robot->telemetry.order.order_ms;
+    uint32_t             visits = 0, usable, counts[COCO_REASONS_STANDING];
+    coco_supply_rules_t  rules = { 60000, 20 };
+    coco_fleet_index_t  *index = aligned_alloc(64, size);
+
+    FUZZ_CHECK(index != NULL);
+    memset(index, 0, size);
+    coco_fleet_index_init(index, 1, &rules);
+
+    FUZZ_CHECK(coco_fleet_index_put(index, serial, robot, now)
+               == (int) robot->parts);
+    FUZZ_CHECK(coco_fleet_index_put(index, serial, robot, now) == 0);
+    FUZZ_CHECK(coco_fleet_index_find(index, serial)
+               == (robot->parts != 0 ? 0 : COCO_ROBOT_NONE));
+
+    coco_fleet_index_near(index, 0, 0, INFINITY, fuzz_supply_visit, &visits);
+    coco_fleet_index_counts(index, counts, &usable);
+    FUZZ_CHECK(visits == usable);
+    FUZZ_CHECK(coco_fleet_index_sweep(index, INT64_MAX, 9) == INT64_MAX);
+
+    free(index);
+}
+
+
+static inline void
+fuzz_supply(coco_str_t text)
+{
+    char                 line[COCO_SUPPLY_LINE_MAX];
+    char                 again[COCO_SUPPLY_LINE_MAX];
+    size_t               len;
+    coco_str_t           serial;
+    coco_error_t         err;
+    coco_supply_state_t  robot;
+
+    if (coco_supply_line_decode(text, &serial, &robot, &err) != COCO_OK) {
+        fuzz_error_sound(&err);
+        return;
+    }
+
+    FUZZ_CHECK(coco_serial_valid(serial));
+
+    if (robot.parts & COCO_SUPPLY_TELEMETRY) {
+        FUZZ_CHECK(abs(robot.telemetry.latitude_e7) <= 900000000);
+        FUZZ_CHECK(abs(robot.telemetry.longitude_e7) <= 1800000000);
+        FUZZ_CHECK(robot.telemetry.battery_percent >= 0
+                   && robot.telemetry.battery_percent <= 100);
+    }
+
+    fuzz_supply_put(serial, &robot);
+
+    len = coco_supply_line_encode(line, serial, &robot);
+    FUZZ_CHECK(len <= sizeof(line));
+    FUZZ_CHECK(coco_supply_line_decode((coco_str_t) { line, len }, &serial,
+                                       &robot, &err) == COCO_OK);
+    FUZZ_CHECK(coco_supply_line_encode(again, serial, &robot) == len);
+    FUZZ_CHECK(memcmp(line, again, len) == 0);
 }
 
 #endif /* COCO_FUZZ_TARGETS_H */

@@ -56,6 +56,13 @@ lid_holds(void **state)
 }
 
 
+static void
+supply_holds(void **state)
+{
+    fuzz_supply(((const test_file_t *) *state)->text);
+}
+
+
 int
 main(void)
 {
@@ -89,6 +96,7 @@ main(void)
     failed += test_files_run("tests/data/envelope/refuse", envelope_holds);
 
     failed += test_files_run("tests/fuzz/corpus/lid", lid_holds);
+    failed += test_files_run("tests/fuzz/corpus/supply", supply_holds);
 
     return failed;
 }

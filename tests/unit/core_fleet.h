@@ -15,7 +15,7 @@
 #include "coco_fleet_index_block.h"
 
 #define FLEET_NOW       INT64_C(1795000000000)
-#define FLEET_NODE_MIN  5        /* robots beneath a node that is not the root */
+#define FLEET_NODE_MIN  5        /* robots beneath a node but the root */
 
 static const coco_supply_rules_t  fleet_rules = {
     .online_ms = 60000, .low_battery_percent = 20
