@@ -84,9 +84,10 @@ $$;
 
 
 -- The line of a resource, as coco_supply_line_decode() in the core reads it;
--- a suite compares the two.
+-- a suite compares the two.  Its concatenations are stable: were it immutable,
+-- it could not become part of the statements that call it.
 create function coco.supply_line(r coco.resource)
-returns text language sql immutable parallel safe as $$
+returns text language sql stable parallel safe as $$
     select r.id
         || case when r.telemetry_order_ts is null then '' else
                ' T ' || round((r.data #>> '{location,latitude}')::numeric
@@ -118,6 +119,35 @@ returns text language sql immutable parallel safe as $$
 $$;
 
 
+-- As they were, but that sessions keep their plans, or that they become part of
+-- those that call them: what is written calls each of them, often twice.
+create or replace function coco.outbox_put(event text, robot text,
+                                           at timestamptz, data jsonb)
+returns void language plpgsql as $$
+declare
+    event_id uuid := gen_random_uuid();
+begin
+    insert into coco.outbox (id, name, serial, payload)
+    values (event_id, event, robot,
+            jsonb_build_object('id', event_id, 'name', event, 'serial', robot,
+                               'ts', coco.to_ms(at), 'data', data));
+end $$;
+
+
+create or replace function coco.business_state(op coco.robot_operation)
+returns jsonb language sql stable parallel safe as $$
+    select jsonb_build_object(
+        'operationState', op.operation_state,
+        'needsMovement', op.needs_movement,
+        'undergoingMaintenance', op.undergoing_maintenance,
+        'needsMaintenance', op.needs_maintenance,
+        'needsPickup', op.needs_pickup,
+        'hasFood', op.has_food,
+        'driveable', op.driveable,
+        'deployed', op.deployed)
+$$;
+
+
 -- What a robot is on its way for: a demand that it serves; else to where it is
 -- deployed, or back.
 create function coco.trip_type(p_operation_state text, p_active_demand jsonb,
@@ -134,7 +164,7 @@ $$;
 
 -- A LegacyRobot of which nothing is known.
 create function coco.supply_blank(p_serial text)
-returns jsonb language sql immutable parallel safe as $$
+returns jsonb language sql stable parallel safe as $$
     select jsonb_build_object(
         'serial', p_serial, 'status', 'OFFLINE', 'battery', null,
         'lastSynced', null, 'healthy', null, 'deployed', null,
