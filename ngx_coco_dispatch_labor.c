@@ -29,15 +29,20 @@ typedef struct {
     ngx_str_t             serial;
 
     ngx_coco_ticket_t     ticket;
+    ngx_coco_flight_t    *flight;     /* NULL: nobody may wait for it */
     int64_t               asked;      /* ms since the epoch */
     ngx_coco_outcome_e    outcome;
     ngx_str_t             copy;       /* data NULL: there is none */
+    ngx_str_t             shared;     /* another request's document */
     int64_t               left;       /* ms; -1: without end, -2: none */
     ngx_uint_t            refused;    /* Redis did, and the log says why */
     ngx_uint_t            tries;
 } ngx_coco_labor_t;
 
 
+static ngx_int_t ngx_coco_labor_join(ngx_coco_labor_t *labor);
+static void ngx_coco_labor_joined(void *data, const ngx_str_t *document);
+static void ngx_coco_labor_landed(ngx_http_request_t *r, void *data);
 static ngx_int_t ngx_coco_labor_ask(ngx_coco_labor_t *labor);
 static void ngx_coco_labor_copy(void *data, ngx_coco_outcome_e outcome,
     redisReply *reply);
@@ -68,6 +73,7 @@ ngx_coco_labor_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 ngx_int_t
 ngx_coco_labor(ngx_http_request_t *r, ngx_str_t *serial)
 {
+    ngx_int_t              rc;
     ngx_str_t              document;
     ngx_coco_labor_t      *labor;
     ngx_coco_document_e    kind;
@@ -96,19 +102,89 @@ ngx_coco_labor(ngx_http_request_t *r, ngx_str_t *serial)
     labor->request = r;
     labor->kind = kind;
     labor->serial = *serial;
-    labor->asked = ngx_coco_now_ms();
-
-    if (conf->zone) {
-        labor->ticket = ngx_coco_zone_ticket(conf->zone, serial);
-    }
 
     labor->waiter = ngx_coco_waiter_create(r, ngx_coco_labor_done, labor);
-
-    if (labor->waiter == NULL || ngx_coco_labor_ask(labor) != NGX_OK) {
+    if (labor->waiter == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_coco_waiter_wait(labor->waiter);
+    rc = conf->zone ? ngx_coco_labor_join(labor) : NGX_DECLINED;
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_coco_labor_ask(labor);
+    }
+
+    return rc == NGX_OK ? ngx_coco_waiter_wait(labor->waiter)
+                        : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+/* NGX_DECLINED: this request asks Redis, and while the zone is fresh others
+ * may wait for what it gets. */
+
+static ngx_int_t
+ngx_coco_labor_join(ngx_coco_labor_t *labor)
+{
+    ngx_int_t           rc;
+    ngx_coco_zone_t    *zone;
+    ngx_coco_ticket_t   ticket;
+
+    zone = ngx_coco_base_conf(labor->request)->zone;
+
+    if (!ngx_coco_zone_fresh(zone)) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_coco_waiter_flight(labor->waiter, labor->kind, &labor->serial,
+                                ngx_coco_labor_joined);
+
+    if (rc == NGX_OK) {
+        ngx_coco_waiter_done_set(labor->waiter, ngx_coco_labor_landed);
+
+    } else if (rc == NGX_DECLINED) {
+        ticket = ngx_coco_zone_ticket(zone, &labor->serial);
+        labor->flight = ngx_coco_flight_begin(labor->request, labor->kind,
+                                              &labor->serial, &ticket);
+        rc = labor->flight ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_coco_labor_joined(void *data, const ngx_str_t *document)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    if (document) {
+        labor->shared.data = ngx_pstrdup(labor->request->pool,
+                                         (ngx_str_t *) document);
+        labor->shared.len = document->len;
+    }
+}
+
+
+static void
+ngx_coco_labor_landed(ngx_http_request_t *r, void *data)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    if (labor->shared.data) {
+        ngx_coco_waiter_finalize(labor->waiter,
+                                 ngx_coco_labor_send(r, labor->kind,
+                                                     &labor->shared, "MISS"));
+        return;
+    }
+
+    /* what the other one found is no document */
+
+    ngx_coco_waiter_done_set(labor->waiter, ngx_coco_labor_done);
+
+    if (ngx_coco_labor_ask(labor) != NGX_OK) {
+        ngx_coco_waiter_finalize(labor->waiter,
+                                 NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
 }
 
 
@@ -117,8 +193,17 @@ ngx_coco_labor(ngx_http_request_t *r, ngx_str_t *serial)
 static ngx_int_t
 ngx_coco_labor_ask(ngx_coco_labor_t *labor)
 {
-    u_char     key[NGX_COCO_CACHE_KEY_LEN + COCO_SERIAL_MAX];
-    ngx_str_t  argv[2];
+    u_char            key[NGX_COCO_CACHE_KEY_LEN + COCO_SERIAL_MAX];
+    ngx_str_t         argv[2];
+    ngx_coco_zone_t  *zone;
+
+    zone = ngx_coco_base_conf(labor->request)->zone;
+
+    if (zone) {
+        labor->ticket = ngx_coco_zone_ticket(zone, &labor->serial);
+    }
+
+    labor->asked = ngx_coco_now_ms();
 
     ngx_str_set(&argv[0], "GET");
     argv[1].data = key;
@@ -267,6 +352,10 @@ ngx_coco_labor_reply(ngx_http_request_t *r, void *data)
 
         ngx_coco_zone_document_put(zone, labor->kind, &labor->serial,
                                    &labor->ticket, &document, until);
+
+        if (labor->flight) {
+            ngx_coco_flight_end(labor->flight, &document);
+        }
     }
 
     return ngx_coco_labor_send(r, labor->kind, &document, "MISS");

@@ -439,6 +439,9 @@ ngx_coco_grpc_reply(ngx_http_request_t *r, ngx_str_t *frame)
     out.buf = b;
     out.next = NULL;
 
+    ngx_coco_metrics_add(ngx_coco_base_conf(r)->metrics,
+                         NGX_COCO_COUNTER_GRPC_OK, 1);
+
     return ngx_http_output_filter(r, &out);
 }
 
@@ -563,6 +566,9 @@ ngx_coco_grpc_status(ngx_http_request_t *r, ngx_coco_grpc_status_e status,
     const char *message)
 {
     ngx_str_t  code, text;
+
+    ngx_coco_metrics_add(ngx_coco_base_conf(r)->metrics,
+                         NGX_COCO_COUNTER_GRPC_ERROR, 1);
 
     code.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
 
