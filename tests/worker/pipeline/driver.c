@@ -8,6 +8,7 @@
  *     janitor                       starts one; its replays go to the lane
  *     bench ROBOTS HEARTBEATS       -> seconds and CPU
  *     metrics                       -> what Prometheus would read, then "."
+ *     line TEXT                     -> of the supply, decoded, encoded again
  *     stop                          -> stopped
  *
  * KIND is heartbeat, robot, webhook, event, telemetry or task; SERIAL and
@@ -23,6 +24,7 @@
 
 #include <libpq-fe.h>
 
+#include "coco_supply.h"
 #include "config.h"
 #include "janitor.h"
 #include "lane.h"
@@ -219,6 +221,29 @@ driver_janitor(coco_lane_t *lane)
     }
 
     return janitor;
+}
+
+
+static void
+driver_supply(char *text)
+{
+    char                 line[COCO_SUPPLY_LINE_MAX];
+    size_t               len;
+    coco_str_t           serial;
+    coco_error_t         err;
+    coco_supply_state_t  state;
+
+    text[strcspn(text, "\n")] = '\0';
+
+    if (coco_supply_line_decode((coco_str_t) { text, strlen(text) }, &serial,
+                                &state, &err) != COCO_OK)
+    {
+        printf("error %s: %s\n", err.field, err.reason);
+        return;
+    }
+
+    len = coco_supply_line_encode(line, serial, &state);
+    printf("%.*s\n", (int) len, line);
 }
 
 
@@ -459,6 +484,9 @@ main(void)
 
         } else if (strncmp(line, "bench ", 6) == 0) {
             driver_bench(driver.lane, line + 6);
+
+        } else if (strncmp(line, "line ", 5) == 0) {
+            driver_supply(line + 5);
 
         } else if (strncmp(line, "metrics", 7) == 0) {
             metrics = coco_metrics_encode(&len);

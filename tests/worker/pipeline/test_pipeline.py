@@ -82,7 +82,8 @@ def test_first_heartbeat(servers, either):
                ) == (71.5, 37.7, "PARKED", None)
 
     names = [name for name, _ in outbox(servers, "r-1")]
-    assert names == ["Robots.StateChange", "Robots.BusinessStateChange"]
+    assert names == ["Robots.StateChange", "Robots.BusinessStateChange",
+                     "DispatchEngine.SupplyEvent"]
     assert changes(servers, "r-1") == [(None, "PARKED")]
     envelope = one(servers, "select id, payload from coco.outbox where name ="
                             " 'Robots.BusinessStateChange'")
@@ -592,7 +593,7 @@ def test_a_lane_killed_midway_repeats_without_counting_twice(servers, drive):
         second.push(serial, payload)
     second.done(40)
     assert count(servers, "state_history") == 3000
-    assert count(servers, "outbox") == 100
+    assert count(servers, "outbox") == 150      # three of each robot
     assert count(servers, "robot_state_history") == 50
 
 

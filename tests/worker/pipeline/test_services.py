@@ -45,7 +45,10 @@ def records(servers):
                 ("fleet_robot",
                  "serial, telemetry_id, telemetry_ts, telemetry_order_ts,"
                  " healthy, latitude, longitude, battery_percent, charging,"
-                 " operational_state, has_food, business_changed_at"))}
+                 " operational_state, has_food, business_changed_at"),
+                ("resource",
+                 "id, data, telemetry_id, telemetry_ts, telemetry_order_ts,"
+                 " lid_open, lid_at, business_changed_at"))}
 
 
 def outbox_ids(servers, name):
@@ -68,8 +71,10 @@ def traffic(seed):
                 chance.choice(["online", "offline"]), (at + i) * 1000,
                 vin=serial), at + i, "w"))
         else:
+            lid = {"lid": {"open": chance.random() < 0.5}}
             messages.append((serial, heartbeat(
-                at + i, chance.choice(STATES), i % 100), at + i, "h"))
+                at + i, chance.choice(STATES), i % 100,
+                **(lid if chance.random() < 0.3 else {})), at + i, "h"))
         if chance.random() < 0.2:
             messages.append(messages[-1])
     return messages
@@ -88,7 +93,7 @@ def test_scrambled_is_as_direct(servers, drive, seed):
     messages, results, ids = traffic(seed), [], []
     for mode in MODES:
         for table in ("robot_state", "robot_operation", "fleet_robot",
-                      "state_history", "outbox", "robot_state_history",
+                      "resource", "state_history", "outbox", "robot_state_history",
                       "driveu_status"):
             servers.query("truncate coco.%s" % table)
         servers.redis().flushall()
