@@ -154,6 +154,8 @@ static const ngx_coco_metrics_row_t  ngx_coco_metrics_gauges[] = {
         "Webhooks that wait for the next statement." },
     [NGX_COCO_GAUGE_LID_WAITING] = { "coco_lid_requests_waiting", "",
         "Requests that wait for a robot to open its lid." },
+    [NGX_COCO_GAUGE_SUPPLY_WAITING] = { "coco_supply_waiting", "",
+        "Requests that wait for a load of their process." },
 
     [NGX_COCO_GAUGE_ZONE_ROBOTS] = { "coco_zone_robots", "",
         "Robots that the zone holds." },

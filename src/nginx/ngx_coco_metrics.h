@@ -77,6 +77,7 @@ typedef enum {
 typedef enum {
     NGX_COCO_GAUGE_WAITING = 0,     /* coco_inbox_waiting */
     NGX_COCO_GAUGE_LID_WAITING,     /* coco_lid_requests_waiting */
+    NGX_COCO_GAUGE_SUPPLY_WAITING,  /* coco_supply_waiting */
     NGX_COCO_GAUGES,                /* of each process */
 
     NGX_COCO_GAUGE_ZONE_ROBOTS = NGX_COCO_GAUGES,    /* coco_zone_robots */

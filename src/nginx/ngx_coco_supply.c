@@ -22,6 +22,7 @@ typedef struct {
 /* A request that waits; in its pool. */
 typedef struct {
     ngx_queue_t                  link;      /* unlinked once it is called */
+    ngx_coco_supply_t           *supply;
     ngx_http_request_t          *request;
     ngx_coco_supply_handler_pt   handler;
     void                        *data;
@@ -38,12 +39,14 @@ struct ngx_coco_supply_s {
     ngx_coco_pages_t             pages;
     ngx_queue_t                  served;    /* by the load that is under way */
     ngx_queue_t                  later;     /* came after its begin */
+    ngx_uint_t                   waiting;   /* requests, in both */
 };
 
 
 static ngx_int_t ngx_coco_supply_wait(ngx_coco_supply_t *supply,
     ngx_http_request_t *r, ngx_coco_supply_handler_pt handler, void *data);
 static void ngx_coco_supply_cleanup(void *data);
+static void ngx_coco_supply_count(ngx_coco_supply_t *supply, int n);
 static ngx_int_t ngx_coco_supply_start(ngx_coco_supply_t *supply);
 static ngx_int_t ngx_coco_supply_page(void *data, coco_str_t lines,
     coco_str_t snapshot);
@@ -144,6 +147,7 @@ ngx_coco_supply_wait(ngx_coco_supply_t *supply, ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    wait->supply = supply;
     wait->request = r;
     wait->handler = handler;
     wait->data = data;
@@ -157,6 +161,8 @@ ngx_coco_supply_wait(ngx_coco_supply_t *supply, ngx_http_request_t *r,
 
     cln->handler = ngx_coco_supply_cleanup;
     cln->data = wait;
+
+    ngx_coco_supply_count(supply, 1);
 
     r->main->count++;
     r->write_event_handler = ngx_http_request_empty_handler;
@@ -180,7 +186,18 @@ ngx_coco_supply_cleanup(void *data)
     if (wait->request) {
         wait->request = NULL;
         ngx_queue_remove(&wait->link);
+        ngx_coco_supply_count(wait->supply, -1);
     }
+}
+
+
+static void
+ngx_coco_supply_count(ngx_coco_supply_t *supply, int n)
+{
+    supply->waiting += n;
+
+    ngx_coco_metrics_set(supply->to.metrics, NGX_COCO_GAUGE_SUPPLY_WAITING,
+                         supply->waiting);
 }
 
 

@@ -9,7 +9,7 @@ import subprocess
 import psycopg2
 import redis
 
-from conftest import ROBOTS, STEP, line
+from feed_field import MANY, STEP, line
 from harness import await_for, new_serial
 
 
@@ -22,7 +22,7 @@ def test_the_fleet_is_loaded_by_pages(nginx, worker, robot, place):
     one = nginx()
     one.await_fresh()
     metrics = one.metrics()
-    assert metrics["coco_zone_robots"] >= ROBOTS + 1
+    assert metrics["coco_zone_robots"] > len(MANY)
     assert metrics["coco_feed_loads_total"] == 1
     assert one.quote(place)["serial"] == robot
     assert one.metrics()["coco_supply_loads_total"] == 0, "from the zone"
@@ -89,11 +89,10 @@ def test_more_than_a_page_changes_at_once(nginx, worker, fleet, backends):
     before = lines(one)
     assert one.quote(0.0)["feasible"]
 
-    everyone = ["many-%04d" % n for n in range(ROBOTS)]
-    fleet.business(everyone, "OFF_DUTY")
+    fleet.business(MANY, "OFF_DUTY")
     await_for("all are seen", lambda: not one.quote(0.0)["feasible"], 2)
-    assert lines(one) == before + ROBOTS, "each of them once"
-    fleet.business(everyone, "PARKED")
+    assert lines(one) == before + len(MANY), "each of them once"
+    fleet.business(MANY, "PARKED")
     await_for("and again", lambda: one.quote(0.0)["feasible"], 2)
 
 

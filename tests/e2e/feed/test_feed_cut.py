@@ -7,7 +7,7 @@ import time
 
 import redis
 
-from conftest import STEP, line
+from feed_field import STEP, line
 from harness import await_for
 from proxy import Proxy
 
