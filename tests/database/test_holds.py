@@ -1,5 +1,6 @@
 """Robots that a quote holds."""
 
+import json
 import random
 import uuid
 
@@ -97,7 +98,8 @@ def turn(db, chance, quotes):
         return db.write("quote_release", quotes.pop(0))[2], None
     if kind < 0.85:
         _, demand, lines = db.demand(serial=serial)
-        return lines + db.write("demand_delete", demand[7:43])[2], None
+        return lines + db.write("demand_delete",
+                                json.loads(demand)["id"])[2], None
     delivery = db.deliver()
     return (db.move(delivery, "assign", serial=serial)[2]
             + db.move(delivery, "cancel", reason="over")[2]), None

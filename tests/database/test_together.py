@@ -1,6 +1,7 @@
 """All that writes the supply, at once, on few robots: nobody waits in a
 circle, and in the end the supply says what the other tables say."""
 
+import json
 import random
 import time
 
@@ -67,7 +68,7 @@ class Holds:
         db.hold(chance.choice(SERIALS), now_ms() + 20)
         _, demand, _ = db.demand(serial=chance.choice(SERIALS),
                                  readyAt=now_ms() + chance.choice([-9, 30]))
-        db.write("demand_delete", demand[7:43])
+        db.write("demand_delete", json.loads(demand)["id"])
 
 
 class Heartbeats:
