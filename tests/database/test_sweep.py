@@ -1,11 +1,13 @@
 """Time passes in the supply: coco.supply_sweep()."""
 
+import os
 import time
 
 from database import Database, heartbeats, now_ms
 
 ONLINE = 60000
 ROBOTS = 10000
+SWEEPS = 50
 
 
 def sweep(db):
@@ -59,6 +61,13 @@ def test_it_waits_for_nobody(db, server):
     assert sweep(db) == 2                        # a, and its demand
 
 
+def cpu_ms(db):
+    """What the session's server process has used, whoever else is busy."""
+    with open("/proc/%d/stat" % db.connection.get_backend_pid()) as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:13])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def test_ten_thousand_robots_are_swept_in_passing(db):
     """Nothing is due, whatever the fleet is: all heard, or all silent."""
     for age, due in ((0, 0), (2 * ONLINE, ROBOTS)):
@@ -69,13 +78,11 @@ def test_ten_thousand_robots_are_swept_in_passing(db):
                     " coco.from_ms(%s)", now_ms() - age)
             assert [sweep(db) for _ in range(11)] == [1000] * 10 + [0]
         db.rows("vacuum analyze coco.resource")
-        took = []
-        for _ in range(10):
-            begun = time.perf_counter()
-            assert sweep(db) == 0
-            took.append((time.perf_counter() - begun) * 1000)
-        print("sweep of %d: %.1f ms" % (ROBOTS, min(took)))
-        assert min(took) < 10
+        begun = cpu_ms(db)
+        assert {sweep(db) for _ in range(SWEEPS)} == {0}
+        took = (cpu_ms(db) - begun) / SWEEPS
+        print("a sweep of %d robots: %.1f ms" % (ROBOTS, took))
+        assert took < 10
 
 
 def test_heartbeats_leave_the_indexes_alone(db):
