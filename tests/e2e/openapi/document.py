@@ -55,7 +55,8 @@ def source_routes(texts=None):
                 texts.append(file.read())
     return {(method[len("NGX_HTTP_"):].lower(), path): scope or None
             for text in texts
-            for methods, path, scope in ROUTE.findall(text)
+            for methods, path, scope in ROUTE.findall(
+                re.sub(r'"\s*\n\s*"', "", text))
             for method in methods.split("|")}
 
 
@@ -94,6 +95,11 @@ def check(document, operation, status, headers, read_body):
     for name, header in response.get("headers", {}).items():
         if header.get("required") and name not in headers:
             raise Mismatch("the header %s is missing" % name)
+
+    if "content" not in response:
+        if read_body():
+            raise Mismatch("a body is not documented")
+        return
 
     media = headers.get("Content-Type", "").partition(";")[0]
     if media not in response["content"]:

@@ -204,6 +204,83 @@ def delivery_calls(system, robot, deliveries):
         yield name, 422, which, {"headers": key, "data": data}
 
 
+def dispatch_calls(system, robot):
+    none = {"id": NONE}
+    delivery = system.call("POST", "/deliveries", 201, json=DELIVERY)
+    trip = {"pickup": {"latitude": 1, "longitude": 2},
+            "dropoff": {"latitude": 1, "longitude": 2.001}}
+    key = {**JSON, "Idempotency-Key": "dispatch-" + robot}
+    text = json.dumps({**trip, "hold": True})
+
+    for name in ("-one", "-two"):
+        system.beat(robot + name, now_ms(), "PARKED", latitude=1, longitude=2)
+        await_for("a robot to quote", lambda: [item for item in system.get(
+            "/supply", serial=robot + name)["items"] if item["usable"]])
+
+    for explain in ("0", "1"):
+        yield "createQuote", 200, {}, {"json": trip,
+                                       "params": {"explain": explain}}
+    yield "createQuote", 200, {}, {"json": {"pickup": trip["pickup"],
+                                            "dropoff": trip["pickup"],
+                                            "at": now_ms() + 60000}}
+    yield "createQuote", 200, {}, {"headers": key, "data": text}
+    yield "createQuote", 422, {}, {"headers": key, "data": text + " "}
+    quote = system.call("POST", "/quote", json={**trip, "hold": True})
+    yield "releaseQuote", 404, none, {}
+    yield "releaseQuote", 204, {"id": quote["quoteId"]}, {}
+    yield "createPlan", 200, {}, {"json": {"demands": [
+        {**trip, "id": word} for word in "abc"]}}
+
+    yield "createDemand", 201, {}, {"json": {**trip, "readyAt": now_ms()}}
+    yield "createDemand", 201, {}, {"headers": key, "data": json.dumps(trip)}
+    yield "createDemand", 422, {}, {"headers": key,
+                                    "data": json.dumps(trip) + " "}
+    demand = system.call("POST", "/demands", 201, json={
+        **trip, "serial": robot, "type": "ACTIVE"})
+    yield "listSupply", 200, {}, {"params": {"serial": robot}}
+    yield "listDemands", 200, {}, {"params": {"limit": 1}}
+    yield "listDemands", 200, {}, {"params": {"serial": robot,
+                                              "type": "ACTIVE"}}
+    yield "listDemands", 400, {}, {"params": {"type": "ODD"}}
+    yield "deleteDemand", 204, {"id": demand["id"]}, {}
+    yield "deleteDemand", 404, none, {}
+    yield "deleteDemand", 409, {"id": delivery["id"]}, {}
+    yield "listSupply", 200, {}, {"params": {"limit": 500}}
+    yield "listSupply", 200, {}, {"params": {"usable": "false", "limit": 1}}
+    yield "listSupply", 400, {}, {"params": {"usable": 1}}
+
+    for name in ("releaseQuote", "deleteDemand"):
+        yield name, 400, none, {"headers": {"Idempotency-Key": "a b"}}
+    for name in ("createQuote", "createPlan", "createDemand"):
+        yield name, 400, {}, {"json": {"colour": "red"}}
+        yield name, 413, {}, {"headers": JSON, "data": b"{" + b" " * 1048576}
+        yield name, 415, {}, {"data": text}
+
+
+def beacon_calls(system, robot):
+    here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
+    vehicle = {"provider": "uber", "providerVehicleId": "v-" + robot}
+    key = {**JSON, "Idempotency-Key": "beacon-" + robot}
+    text = json.dumps(here)
+
+    yield "putExternalMapping", 200, vehicle, {"headers": key, "data": text}
+    yield "putExternalMapping", 422, vehicle, {"headers": key,
+                                               "data": text + " "}
+    yield "putExternalMapping", 400, vehicle, {"json": {}}
+    yield "putExternalMapping", 409, vehicle, {"json": {"serial": "other"}}
+    yield "putExternalMapping", 413, vehicle, {"headers": JSON, "data": LARGE}
+    yield "putExternalMapping", 415, vehicle, {"data": text}
+    yield "listExternalMappings", 200, {}, {"params": {"limit": 1}}
+    yield "listExternalMappings", 200, {}, {"params": {"provider": "uber"}}
+    yield "listExternalMappings", 400, {}, {"params": {"limit": 0}}
+    yield "getBeaconRobot", 200, here, {}
+    yield "getBeaconRobot", 400, {"serial": "a b"}, {}
+    yield "getBeaconRobot", 404, nobody, {}
+    robot_id = system.get("/fleet/v1/beacon/robots/" + robot)["id"]
+    yield "getVirtualRobot", 200, {"id": robot_id}, {}
+    yield "getVirtualRobot", 404, {"id": NONE}, {}
+
+
 def calls(system, robot, letter, deliveries, outcomes):
     """(operation, status, path's parameters, requests' arguments)"""
     here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
@@ -265,6 +342,8 @@ def calls(system, robot, letter, deliveries, outcomes):
 
     yield from delivery_calls(system, robot, deliveries)
     yield from lid_calls(system, robot + "-lid", outcomes)
+    yield from dispatch_calls(system, robot)
+    yield from beacon_calls(system, robot)
 
     yield "getHealth", 200, {}, {}
     yield "getMetrics", 200, {}, {}
@@ -296,7 +375,7 @@ class Elsewhere(HTTPAdapter):
 
 
 def read_body(reply):
-    return reply.json() if "json" in reply.headers["Content-Type"] \
+    return reply.json() if "json" in reply.headers.get("Content-Type", "") \
         else reply.text
 
 
@@ -334,8 +413,9 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter,
             for name, (_, _, operation) in OPERATIONS.items():
                 if operation["security"] and "bearer" in operation[
                         "security"][0]:
-                    ask(session, name, status,
-                        {"serial": robot, "id": dead_letter}, {})
+                    ask(session, name, status, {
+                        "serial": robot, "id": dead_letter, "provider": "p",
+                        "providerVehicleId": "v"}, {})
 
     for name, (_, _, operation) in OPERATIONS.items():
         assert seen[name] == set(operation["responses"]) - NOT_PROVOKED, name
@@ -344,7 +424,8 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter,
 def test_other_methods_are_refused(system, robot):
     """What the document does not have, the system does not serve."""
     for path, item in DOCUMENT["paths"].items():
-        url = system.url + path.format(serial=robot, id="x")
+        url = system.url + path.format(
+            serial=robot, id="x", provider="p", providerVehicleId="v")
         for method in set(d.METHODS) - set(item):
             reply = system.http.request(method, url)
             assert reply.status_code == 405, (method, path)
