@@ -21,9 +21,11 @@ typedef struct {
     uint32_t        robot;        /* of the snapshot; COCO_ROBOT_NONE: none */
     double          cost;         /* seconds to the pickup, when there is */
     coco_reasons_t  reasons;      /* of the trip, when there is none: those that
-                                     rule out every usable robot; 0: no single
-                                     one does, and other demands have the
-                                     robots that could, if any */
+                                     rule out every usable robot (where the
+                                     trip itself has some, or no robot is in
+                                     the area, that alone); 0: no single one
+                                     does, and other demands have the robots
+                                     that could, if any */
 } coco_plan_result_t;
 
 /* Bytes of work space for so many; 0 when that does not fit into size_t. */
