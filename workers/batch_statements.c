@@ -395,8 +395,7 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
 
 [COCO_S_DELIVERY_APPLY] = {
     "select coco.delivery_apply(id, previous, status, at, cycle, early)"
-    " from (select coco.delivery_fleet_lock($1::uuid[]) offset 0) locked,"
-    " (select * from unnest($1::uuid[], $2::text[], $3::text[],"
+    " from (select * from unnest($1::uuid[], $2::text[], $3::text[],"
     "  $4::timestamptz[], $5::uuid[], $6::timestamptz[]) with ordinality"
     "  u (id, previous, status, at, cycle, early, n) order by n offset 0) u",
     "uttTuT", "deliveries" },

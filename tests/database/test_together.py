@@ -53,13 +53,16 @@ class Messages:
             db.rows("select from coco.robot_operation where serial = any (%s)"
                     " order by serial collate \"C\" for update",
                     [row[2] for row in rows])
+            db.rows("select coco.delivery_fleet_lock(%s::uuid[])",
+                    [row[0] for row in rows])
+            db.rows("select from coco.resource where id = any (%s)"
+                    " order by id collate \"C\" for update",
+                    [row[2] for row in rows])
             db.rows("select coco.delivery_apply(id, previous, status, now(),"
-                    " null, null) from (select coco.delivery_fleet_lock("
-                    " %s::uuid[]) offset 0) locked, (select * from unnest("
-                    " %s::uuid[], %s::text[], %s::text[]) with ordinality"
+                    " null, null) from (select * from unnest(%s::uuid[],"
+                    " %s::text[], %s::text[]) with ordinality"
                     " u (id, previous, status, n) order by n offset 0) u",
-                    [row[0] for row in rows], [row[0] for row in rows],
-                    [row[1] for row in rows],
+                    [row[0] for row in rows], [row[1] for row in rows],
                     [self.STEPS[row[1]] for row in rows])
 
 
