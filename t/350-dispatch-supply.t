@@ -77,8 +77,8 @@ main::item('s350-all', "\"status\":\"ONLINE\",\"battery\":55.5,\"lastSynced\":$:
 --- request eval
 [map { "GET /supply?serial=s350-$_" } qw(good late none nobody)]
 --- response_body_like eval
-my $null = CORE::join ',', map { "\"$_\":null" } qw(battery lastSynced healthy deployed
- location futureDemand activeDemand needsMovement hasFood tripType needsMaintenance
+my $null = CORE::join ',', (map { "\"$_\":null" } qw(battery lastSynced healthy
+ deployed location)), '"futureDemand":\[\]', map { "\"$_\":null" } qw(activeDemand needsMovement hasFood tripType needsMaintenance
  needsPickup driveable operationState attemptCancellationReason undergoingMaintenance);
 [main::item('s350-good', '"status":"ONLINE",.*"usable":true,"reasons":\[\]'),
  main::item('s350-late', '"status":"OFFLINE",.*"usable":false,"reasons":\["OFFLINE"\]'),
