@@ -1,0 +1,207 @@
+# The zone and its processes: a reload keeps it, other rules and another size
+# do not, and worker processes that are killed, the holder of the lease or of
+# the lock among them, leave it whole.
+
+use Test::Nginx::Socket;
+use Test::More;
+use Coco;
+use Worker;
+use Time::HiRes qw(sleep);
+
+master_on();
+workers(2);
+no_shuffle();
+no_long_string();
+worker_connections(256);
+add_block_preprocessor(\&Coco::defaults);
+
+our $Locations = Coco::locations() . "location /metrics { coco_metrics; }\n";
+our $Robots = 100;
+
+sub zone {
+    my ($arguments, %is) = @_;
+    return Coco::http_config(coco_zone => $arguments, %is);
+}
+
+sub master {
+    open my $file, '<', server_root() . '/logs/nginx.pid' or die "pid: $!";
+    return <$file> + 0;
+}
+
+sub workers_of {
+    return split ' ', `pgrep -P $_[0]`;
+}
+
+# Changes the configuration, reloads, and waits until the old workers left.
+sub reload {
+    my ($from, $to) = @_;
+    my $path = server_root() . '/conf/nginx.conf';
+    my $text = do { local (@ARGV, $/) = ($path); <> };
+    my $new = $text =~ s/$from/$to/r if defined $from;
+    die "nothing to change" if defined $from && $new eq $text;
+
+    open my $file, '>', $path or die "$path: $!";
+    print $file $new // $text;
+    close $file;
+
+    my @old = workers_of(master());
+    kill HUP => master();
+    return await(sub {
+        my %is = map { $_ => 1 } workers_of(master());
+        return keys %is == 2 && !grep { $is{$_} } @old;
+    });
+}
+
+sub hit {
+    return get('/robots/s051-1')->{headers}{'x-coco-cache'} eq 'HIT';
+}
+
+sub reloaded {
+    ok(await_fresh(), 'it is fresh');
+    ok(await(\&hit), 'a robot is kept');
+    my %before = metrics();
+
+    ok(reload(), 'reloaded');
+    ok(await_fresh(), 'fresh again');
+    my %is = metrics();
+    is($is{zone_robots}, $before{zone_robots}, 'the fleet is kept');
+    is($is{zone_resets_total}, $before{zone_resets_total}, 'and was always');
+
+    ok(reload(qr/coco_online_window \w+/, 'coco_online_window 77s'),
+        'other rules');
+    ok(await_fresh(), 'fresh again');
+    %is = metrics();
+    is($is{zone_resets_total}, $before{zone_resets_total} + 1,
+        'the fleet is another one');
+    is($is{zone_robots}, $before{zone_robots}, 'of as many robots');
+    ok(await(\&hit), 'a robot is kept');
+
+    ok(reload(qr/robots=5000/, 'robots=4000'), 'another layout');
+    ok(await_fresh(), 'fresh again');
+    %is = metrics();
+    is($is{zone_capacity_robots}, 4000, 'with less room');
+    is($is{zone_robots}, $before{zone_robots}, 'for as many robots');
+    ok(await(\&hit), 'a robot is kept');
+    return;
+}
+
+# Readers, and a feed that writes all the time, while workers are killed.
+sub killed {
+    ok(await_fresh(), 'it is fresh');
+    my @load = map { load($_) } 1 .. 3;
+    my $writer = writer();
+    my $master = master();
+    my ($late, %reasons) = (0);
+
+    for my $round (1 .. 12) {
+        my @workers = workers_of($master);
+        sleep rand 0.15;
+        kill KILL => $round % 3 ? $workers[rand @workers] : @workers;
+        my $begun = now_ms();
+        await(sub {
+            my %is = map { $_ => 1 } workers_of($master);
+            return keys %is == 2;
+        });
+        ok(await(sub { my %is = eval { metrics() }; return $is{zone_fresh} }),
+            "fresh after round $round");
+        $late++ if now_ms() - $begun > 3000;
+    }
+
+    kill KILL => $writer;
+    waitpid $writer, 0;
+    my $wrong = 0;
+    for my $child (@load) {
+        kill TERM => $child;
+        waitpid $child, 0;
+        $wrong += $? >> 8;
+    }
+    is($wrong, 0, 'no answer was another robot\'s, or torn');
+    is($late, 0, 'each time within 3 s');
+
+    my %is = metrics();
+    is($is{feed_refused_total}, 0, 'every line was one');
+    is($is{zone_robots}, sql('select count(*) from coco.resource'),
+        'all robots are there');
+    return;
+}
+
+# A process that reads robots until it is told to end; its status is how many
+# answers were wrong.
+sub load {
+    my ($seed) = @_;
+    my $pid = fork // die "fork: $!";
+    return $pid if $pid;
+
+    my ($end, $wrong) = (0, 0);
+    local $SIG{TERM} = sub { $end = 1 };
+    srand $seed;
+    until ($end) {
+        my $n = 1 + int rand $Robots;
+        my $reply = eval { get("/robots/s051-$n") } or next;
+        $wrong++ if $reply->{status} == 200 && $reply->{content} !~
+            /^\{"serial":"s051-$n",.*"serial":"s051-$n",.*"percent": ?$n\b.*"partial":(?:true|false)\}$/;
+    }
+    POSIX::_exit($wrong > 100 ? 100 : $wrong);
+}
+
+# A process that feeds lines and invalidations of all robots; each line is
+# news, so that the fleet is written nearly all the time.
+sub writer {
+    my $pid = fork // die "fork: $!";
+    return $pid if $pid;
+    my $at = now_ms() - 50_000;
+    my $lines = join "\n", map {
+        sprintf 's051-%d T %d -1224000000 %d TIME TIME'
+            . ' 11111111-1111-8111-8111-%012d 1', 1 + $_ % $Robots,
+            377000000 + $_, $_ % 100, $_
+    } 1 .. 5000;
+    while (1) {
+        $at++;
+        tell($lines =~ s/TIME/$at/gr);
+        invalidate(map { "s051-$_" } 1 .. $Robots);
+    }
+}
+
+robot("s051-$_", copies => 0, details => heartbeat(percent => $_)) for 1;
+sql(join '', map { <<"END" } 2 .. $Robots);
+insert into coco.robot_state (serial, id, state, ts, received_at, order_ts,
+                              details)
+select 's051-$_', id, state, ts, received_at, order_ts,
+       jsonb_set(details, '{battery,percent}', '$_')
+  from coco.robot_state where serial = 's051-1'
+on conflict (serial) do nothing;
+insert into coco.robot_operation (serial, operation_state, changed_at)
+values ('s051-$_', 'PARKED', now()) on conflict do nothing;
+END
+sql("delete from coco.resource where id like 's051-%';"
+    . "select coco.supply_put('s051-' || n, '{}', now())"
+    . "  from generate_series(1, $Robots) n");
+
+worker_start();
+plan 'no_plan';
+run_tests();
+
+__DATA__
+
+=== TEST 1: reloads
+--- http_config eval
+main::zone('16m robots=5000', coco_online_window => '60s')
+--- config eval: $::Locations
+--- init
+main::reloaded()
+--- request
+GET /robots/s051-1
+--- response_body_like: s051-1
+
+
+
+=== TEST 2: kills
+--- http_config eval: main::zone('16m robots=5000')
+--- config eval: $::Locations
+--- init
+main::killed()
+--- request
+GET /robots/s051-1
+--- response_body_like: s051-1
+--- no_error_log
+[emerg]
