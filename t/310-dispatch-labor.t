@@ -1,10 +1,14 @@
-# GET /fleet/v1/labor/robots/{serial}: the heartbeat cache as it stands.
+# GET /fleet/v1/labor/robots/{serial}: the heartbeat cache as it stands, from
+# Redis and from the zone.
 
 use Test::Nginx::Socket;
+use Test::More;
 use Coco;
+use Worker;
 
 no_shuffle();
 no_long_string();
+worker_connections(256);
 add_block_preprocessor(\&Coco::defaults);
 
 # bytes, not a document that would be made again
@@ -15,6 +19,99 @@ redis('DEL', 'robot.heartbeat.cache.s310-gone',
     'robot.heartbeat.cache.s310-list');
 redis('LPUSH', 'robot.heartbeat.cache.s310-list', 1);
 
+# A GET, expected to be a HIT or a MISS; its body.
+sub got {
+    my ($serial, $cache, $what) = @_;
+    my $reply = get("/fleet/v1/labor/robots/$serial");
+    is("$reply->{status} $reply->{headers}{'x-coco-cache'}", "200 $cache",
+        "$serial: $what");
+    return $reply->{content};
+}
+
+# Until a GET of it is a HIT; its body.
+sub kept {
+    my ($serial) = @_;
+    my $reply;
+    await(sub {
+        $reply = get("/fleet/v1/labor/robots/$serial");
+        return ($reply->{headers}{'x-coco-cache'} // '') eq 'HIT';
+    }) or fail("$serial is not kept");
+    return $reply->{content};
+}
+
+sub state {
+    my ($serial, $state, %is) = @_;
+    redis('SET', "robot.heartbeat.cache.$serial",
+        qq({"serial":"$serial", "operationState": "$state", "x":1}), 'PX',
+        $is{left} // 600_000);
+    return;
+}
+
+sub zone {
+    await_fresh();
+
+    state('s310-zone', 'PARKED');
+    my $miss = await(sub {
+        my $reply = get('/fleet/v1/labor/robots/s310-zone');
+        return $reply->{headers}{'x-coco-cache'} eq 'MISS'
+            && $reply->{content};
+    });
+    is(kept('s310-zone'), $miss, 'the same bytes');
+    is(get('/fleet/v1/labor/robots/s310-zone', 'HEAD')
+        ->{headers}{'content-length'}, length $miss, 'HEAD too');
+
+    state('s310-zone', 'ON_TRIP');
+    got('s310-zone', 'HIT', 'stands until it is dropped');
+    invalidate('s310-zone');
+    ok(await(sub {
+        return get('/fleet/v1/labor/robots/s310-zone')->{content}
+            =~ /"ON_TRIP"/;
+    }), 'an invalidation drops it');
+
+    # what this host knows of the state goes before the copy's
+    my $now = now_ms();
+    tell("s310-zone B $now DEPLOYED ------");
+    invalidate('s310-zone');
+    ok(await(sub {
+        return get('/fleet/v1/labor/robots/s310-zone')->{content}
+            eq '{"serial":"s310-zone", "operationState": "DEPLOYED", "x":1}';
+    }), 'the state of the record, and the rest byte by byte');
+    like(redis('GET', 'robot.heartbeat.cache.s310-zone'), qr/ON_TRIP/,
+        'the copy is left alone');
+    return;
+}
+
+# No longer than the copy itself.
+sub expired {
+    my $left = 1500 * ($ENV{TEST_NGINX_USE_VALGRIND} ? 10 : 1);
+    state('s310-short', 'PARKED', left => $left);
+    my $until = now_ms() + $left;
+    kept('s310-short');
+    my $last;
+    ok(await(sub {
+        my $begun = now_ms();
+        my $reply = get('/fleet/v1/labor/robots/s310-short');
+        $last = $begun if $reply->{status} == 200;
+        return $reply->{status} == 404;
+    }), 'expires');
+    cmp_ok($last, '<=', $until + 5, 'with the copy');
+    return;
+}
+
+sub stale {
+    state('s310-stale', 'PARKED');
+    kept('s310-stale');
+    worker_kill();
+    ok(await_fresh(0), 'not fresh without beats');
+    state('s310-stale', 'ON_TRIP');
+    like(got('s310-stale', 'MISS', 'nothing is served from it'), qr/ON_TRIP/,
+        'but what is true');
+    worker_start();
+    ok(await_fresh(), 'fresh again');
+    return;
+}
+
+worker_start();
 plan 'no_plan';
 run_tests();
 
@@ -114,3 +211,16 @@ GET /fleet/v1/labor/robots/s310-b
 GET /fleet/v1/labor/robots/s310-b
 --- response_body chomp
 {}
+
+
+
+=== TEST 11: from the zone
+--- http_config eval: Coco::http_config(coco_zone => '16m robots=5000')
+--- config eval: Coco::locations() . "location /metrics { coco_metrics; }\n"
+--- init
+main::zone();
+main::expired();
+main::stale();
+--- request
+GET /fleet/v1/labor/robots/s310-a
+--- response_body eval: $::Value
