@@ -312,12 +312,16 @@ open my $file, '<', "$ENV{TEST_NGINX_COCO_ROOT}/docs/directives.md"
     or die "docs: $!";
 my ($docs) = do { local $/; <$file> } =~ /^### coco_metrics\n(.*?)^### /ms;
 my @rows = $docs =~ /^\| `(coco_\w+)/mg;
-my @outcomes = map { /`(\w+)` \(|`(\w+)`,/g }
-    $docs =~ /^\| `coco_\w+_total\{.*/mg;
+my (%docs, %shown);
+for my $row ($docs =~ /^\| `coco_\w+_total\{.*/mg) {
+    my ($family) = $row =~ /^\| `(\w+)/;
+    $docs{"$family $_"} = 1 for
+        $row =~ /`(\w+)`(?= \(|,)/g;
+}
+$shown{"$1 $2"} = 1 while $text =~ /^(\w+)\{.*outcome="(\w+)"/mg;
 is_deeply([sort @rows], [sort $text =~ /^# TYPE (\w+)/mg],
     'the docs have each family');
-is_deeply([sort grep { defined } @outcomes],
-    [sort $text =~ /outcome="(\w+)"/g], 'and each outcome');
+is_deeply(\%docs, \%shown, 'and each outcome');
 
 __DATA__
 
@@ -330,7 +334,7 @@ GET /metrics
 --- response_headers
 Content-Type: text/plain; version=0.0.4; charset=utf-8
 --- response_body_like eval
-qr/\A[#] HELP .*\n[#] TYPE .*\ncoco_webhooks_total\{provider="driveu",outcome="accepted"\} 0\n.*\ncoco_inbox_waiting 0\n.*\ncoco_lid_requests_waiting 0\n\z/s
+qr/\A[#] HELP .*\n[#] TYPE .*\ncoco_webhooks_total\{provider="driveu",outcome="accepted"\} 0\n.*\ncoco_inbox_waiting 0\n.*\ncoco_lid_requests_waiting 0\n.*\ncoco_zone_fresh 0\n.* 0\n\z/s
 
 
 
