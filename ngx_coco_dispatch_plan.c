@@ -16,6 +16,7 @@
 #include "coco_plan.h"
 
 #include <ngx_thread_pool.h>
+#include <sys/resource.h>
 
 
 #define NGX_COCO_PLAN_DEMANDS  2000
@@ -33,6 +34,9 @@
 #define NGX_COCO_PLAN_ROUNDS   200
 
 #define NGX_COCO_PLAN_ERRORS   16       /* told at most */
+
+/* What the loop has to do comes before. */
+#define NGX_COCO_PLAN_NICE     10
 
 
 typedef struct {
@@ -96,6 +100,7 @@ static ngx_int_t ngx_coco_plan_piece(ngx_http_request_t *r, void *data);
 static ngx_int_t ngx_coco_plan_post(ngx_http_request_t *r,
     ngx_coco_plan_job_t *job);
 static void ngx_coco_plan_thread(void *data, ngx_log_t *log);
+static void ngx_coco_plan_give_way(ngx_log_t *log);
 static ngx_int_t ngx_coco_plan_compute(ngx_coco_plan_job_t *job,
     coco_trip_plan_t *trips, void *work, coco_plan_result_t *results,
     ngx_log_t *log);
@@ -590,6 +595,8 @@ ngx_coco_plan_thread(void *data, ngx_log_t *log)
     coco_trip_plan_t    *trips;
     coco_plan_result_t  *results;
 
+    ngx_coco_plan_give_way(log);
+
     size = coco_plan_size(job->count, job->walk.kept);
 
     work = size ? ngx_alloc(size, log) : NULL;
@@ -607,6 +614,25 @@ ngx_coco_plan_thread(void *data, ngx_log_t *log)
     ngx_free(work);
     ngx_free(trips);
     ngx_free(results);
+}
+
+
+/* Linux gives each thread a priority of its own; elsewhere it would be that of
+ * the whole process. */
+
+static void
+ngx_coco_plan_give_way(ngx_log_t *log)
+{
+#if (NGX_LINUX)
+    static __thread ngx_uint_t  given;
+
+    if (!given && setpriority(PRIO_PROCESS, 0, NGX_COCO_PLAN_NICE) == -1) {
+        ngx_log_error(NGX_LOG_WARN, log, ngx_errno,
+                      "coco: setpriority() of a thread that plans failed");
+    }
+
+    given = 1;
+#endif
 }
 
 
