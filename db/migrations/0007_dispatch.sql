@@ -270,7 +270,8 @@ $$;
 
 
 -- The members of a LegacyRobot that follow from its demands.  The one that is
--- served is an ACTIVE one, else a PENDING one, the oldest of them.
+-- served is an ACTIVE one, else a PENDING one, the oldest of them; another
+-- ACTIVE one waits for its turn among those to come, PENDING there.
 create function coco.supply_demands(p_serial text)
 returns jsonb language sql stable as $$
     with d as materialized (
@@ -283,9 +284,13 @@ returns jsonb language sql stable as $$
           from coco.demand d where d.serial = p_serial)
     select jsonb_build_object(
         'activeDemand', (select document from d where served),
-        'futureDemand', coalesce((select jsonb_agg(document
-                                         order by ready_at nulls first,
-                                                  created_at, id)
+        'futureDemand', coalesce((select jsonb_agg(
+                                             case type when 'ACTIVE'
+                                             then document
+                                                  || '{"type":"PENDING"}'
+                                             else document end
+                                             order by ready_at nulls first,
+                                                      created_at, id)
                                     from d where not served), '[]'),
         'attemptCancellationReason', (select a.cancellation_reason
                                         from coco.delivery_attempt a

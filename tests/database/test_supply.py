@@ -182,6 +182,16 @@ def test_of_several_demands_one_is_served(db):
     assert order() == [1, 0, 3, 2]
     assert db.columns("a", "demands") == (4,)
 
+    # both are ACTIVE, but only one of them at a time is served
+    db.move(deliveries[0], "depart")
+    assert order() == [0, 1, 3, 2]
+    robot = db.robot("a")
+    assert robot["activeDemand"]["type"] == "ACTIVE"
+    assert [d["type"] for d in robot["futureDemand"]] == [
+        "PENDING", "SCHEDULED", "SCHEDULED"]
+    assert db.value("select type from coco.demand where id = %s",
+                    deliveries[1]) == "ACTIVE", "as GET /demands shows it"
+
 
 def test_demands_of_their_own(db):
     db.operate("a")
