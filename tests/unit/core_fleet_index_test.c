@@ -665,7 +665,7 @@ victim_run(coco_fleet_index_t *index, uint64_t seed, uint64_t *progress)
 
     for (i = 0; /* void */ ; i++) {
         robot = &robots[i % KILL_STATES];
-        now += 40;
+        now += 500;              /* so that some are due each time */
         robot->telemetry.order.order_ms = now;
         robot->business.changed_at = now;
         coco_fleet_index_put(index, serials[i % KILL_STATES], robot, now);
