@@ -97,7 +97,8 @@ sub told {
     stands(2, 'and not any more');
     grew('feed_lines_total', 6, \%was, 'each line was taken');
     grew('feed_loads_total', 0, \%was, 'nothing was loaded');
-    grew('supply_loads_total', 0, \%was, 'neither for a quote');
+    grew('supply_loads_total', 0, \%was, 'neither for a quote')
+        unless $ENV{TEST_NGINX_USE_VALGRIND};   # too slow to stay fresh
     end();
     return;
 }

@@ -392,18 +392,22 @@ static ngx_int_t
 ngx_coco_supply_fleet_room(ngx_coco_supply_t *supply,
     ngx_coco_supply_fleet_t *fleet, uint32_t robots)
 {
+    size_t  size;
+
     robots = ngx_max(robots, NGX_COCO_SUPPLY_ROBOTS);
 
     if (fleet->robots < robots) {
+        size = coco_fleet_index_size(robots);
+
         ngx_coco_supply_fleet_free(fleet);
 
-        fleet->block = ngx_memalign(NGX_COCO_SUPPLY_ALIGN,
-                                    coco_fleet_index_size(robots),
-                                    supply->log);
+        fleet->block = ngx_memalign(NGX_COCO_SUPPLY_ALIGN, size, supply->log);
         if (fleet->block == NULL) {
             return NGX_ERROR;
         }
 
+        /* an index counts on from what was there */
+        ngx_memzero(fleet->block, size);
         fleet->robots = robots;
     }
 
