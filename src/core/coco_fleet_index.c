@@ -130,22 +130,22 @@ coco_fleet_index_put(coco_fleet_index_t *index, coco_str_t serial,
 int64_t
 coco_fleet_index_sweep(coco_fleet_index_t *index, int64_t now, uint32_t max)
 {
-    int64_t               until;
-    fleet_due_t           first;
-    coco_reasons_t        reasons;
-    coco_supply_state_t   state;
-    const fleet_record_t *record;
+    int64_t                until;
+    fleet_due_t            first;
+    coco_reasons_t         reasons;
+    coco_supply_state_t    state;
+    const fleet_record_t  *record;
 
     if (index->count == 0) {
         return INT64_MAX;
     }
 
-    writing_begin(index);
-
     for (first = coco_fleet_due_first(index);
          first.due < now && max > 0;
          first = coco_fleet_due_first(index), max--)
     {
+        writing_begin(index);
+
         record = &fleet_records(index)[first.robot];
         reasons = coco_supply_reasons(&record->state, &index->rules, now,
                                       &until);
@@ -158,9 +158,8 @@ coco_fleet_index_sweep(coco_fleet_index_t *index, int64_t now, uint32_t max)
         }
 
         coco_fleet_due_later(index, until);
+        writing_end(index);
     }
-
-    writing_end(index);
 
     return first.due == INT64_MAX ? INT64_MAX : first.due + 1;
 }
