@@ -130,6 +130,58 @@ def test_services_that_several_processes_run(stack, worker, block):
     wait_for(lambda: set(depths(stack)) == {0}, 20, "empty queues")
 
 
+@pytest.mark.parametrize("services", [("all",), (
+    "state,operations,fleet,deliveries", "dispatch")])
+def test_what_heartbeats_change_of_the_supply(stack, worker, block, services):
+    """Told straight after the commit, by the process that has dispatch; a
+    repeat tells all of it again, one that is late nothing."""
+    name, serial = "DispatchEngine.SupplyEvent", "supply-%d" % len(services)
+    running = [apart(stack, worker, block + number, some).start()
+               for number, some in enumerate(services)]
+    running[0].await_connected()
+    told = []
+
+    with pika.BlockingConnection(
+            pika.URLParameters(stack.amqp_url)) as connection:
+        channel = connection.channel()
+        channel.exchange_declare(name, "fanout", durable=True)
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, name)
+
+        def tells(*beats):
+            """The telemetry in the next event that is about this robot."""
+            publish(stack.mqtt_port, serial, *beats)
+            for _, properties, body in channel.consume(
+                    queue, auto_ack=True, inactivity_timeout=20):
+                assert body, "no event"
+                event = json.loads(body)
+                if event["serial"] == serial and "lastSynced" in event["data"]:
+                    assert event["id"] == properties.message_id
+                    told.append(event)
+                    return event["data"]
+
+        at = int(time.time() * 1000) - 1000
+        first = {"ts": at, "state": "PARKED"}
+        all_of_it = {"status": "ONLINE", "battery": 50, "lastSynced": at,
+                     "healthy": True,
+                     "location": {"latitude": 1, "longitude": 2}}
+        assert tells(first) == all_of_it
+        assert tells(first) == all_of_it
+        assert told[0]["id"] == told[1]["id"]
+        assert tells({"ts": at + 5, "battery": {"percent": 49.5}}) == {
+            "battery": 49.5, "lastSynced": at + 5}
+        assert tells({"ts": at + 2, "battery": {"percent": 1}},
+                     {"ts": at + 6, "battery": {"percent": 49.5},
+                      "location": {"latitude": 1.25, "longitude": 2}}) == {
+            "lastSynced": at + 6,
+            "location": {"latitude": 1.25, "longitude": 2}}
+    assert rows(stack, "select data ->> 'battery', data ->> 'operationState'"
+                " from coco.resource where id = %s", serial) == [
+        ("49.5", "PARKED")]
+    for one in running:
+        assert one.stop() == 0
+
+
 def lid(port, serial, ago):
     """The lid opens, and closes a second later: `ago` seconds ago."""
     closed = int((time.time() - ago) * 1000)
