@@ -12,6 +12,7 @@
 #include "ngx_coco_query.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_supply.h"
+#include "ngx_coco_turn.h"
 #include "coco_message.h"
 #include "coco_quote.h"
 
@@ -32,7 +33,7 @@
 #define NGX_COCO_QUOTE_ROUNDS   200
 
 /* How often another robot is tried when one was promised meanwhile. */
-#define NGX_COCO_QUOTE_HOLDS    8
+#define NGX_COCO_QUOTE_HOLDS    16
 
 /* Robots explained before others have their turn. */
 #define NGX_COCO_QUOTE_PIECE    2048
@@ -54,6 +55,7 @@ typedef struct {
     ngx_uint_t              partial;
     ngx_uint_t              rounds;
     ngx_uint_t              holds;
+    ngx_coco_turn_t        *turn;           /* NULL: it did not need one */
 
     coco_trip_plan_t        plan;
     coco_quote_t            result;
@@ -173,6 +175,7 @@ ngx_coco_quote_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
     quote->explain = 0;
     quote->rounds = 0;
     quote->holds = 0;
+    quote->turn = NULL;
 
     rc = r->args.len ? ngx_coco_arg(r, "explain", &explain) : NGX_DECLINED;
 
@@ -540,6 +543,10 @@ ngx_coco_quote_held(ngx_http_request_t *r, PGresult *result, void *data)
         return ngx_coco_quote_lost(r, quote, result);
     }
 
+    if (quote->turn) {
+        ngx_coco_turn_give(quote->turn);
+    }
+
     ngx_coco_metrics_add(ngx_coco_base_conf(r)->metrics,
                          quote->result.robot == COCO_ROBOT_NONE
                          ? NGX_COCO_COUNTER_QUOTES_NONE
@@ -551,7 +558,8 @@ ngx_coco_quote_held(ngx_http_request_t *r, PGresult *result, void *data)
 
 /* The robot is not as it was seen: the answer is its line. Once that is in the
  * zone, the next quote knows of it; without a fresh zone it is made from a
- * supply that is loaded from now on. */
+ * supply that is loaded from now on. All that have lost a robot would choose
+ * the same next one and lose again, all but one: they take turns. */
 
 static ngx_int_t
 ngx_coco_quote_lost(ngx_http_request_t *r, ngx_coco_quote_t *quote,
@@ -580,7 +588,9 @@ ngx_coco_quote_lost(ngx_http_request_t *r, ngx_coco_quote_t *quote,
                             r->connection->log);
     }
 
-    return ngx_coco_quote_ask(r, quote);
+    return quote->turn ? ngx_coco_quote_ask(r, quote)
+                       : ngx_coco_turn_take(r, ngx_coco_quote_ask, quote,
+                                            &quote->turn);
 }
 
 
