@@ -240,7 +240,7 @@ my $one = main::frame(main::text(1, 's370-a'));
  $head . $one . $one, $head . main::frame(main::text(1, 's370-a'), 2),
  $head . main::frame(main::text(1, 's370-a'), 1)]
 --- response_headers eval
-[('grpc-status: 3') x 6, 'grpc-status: 12']
+[('grpc-status: 3') x 6, "grpc-status: 12\ngrpc-accept-encoding: identity"]
 
 
 

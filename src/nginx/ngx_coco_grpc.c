@@ -51,8 +51,8 @@ static ngx_int_t ngx_coco_grpc_message(ngx_http_request_t *r,
 static ngx_int_t ngx_coco_grpc_error(ngx_http_request_t *r);
 static ngx_int_t ngx_coco_grpc_status(ngx_http_request_t *r,
     ngx_coco_grpc_status_e status, const char *message);
-static ngx_int_t ngx_coco_grpc_trailer(ngx_http_request_t *r,
-    ngx_list_t *list, const char *name, const ngx_str_t *value);
+static ngx_int_t ngx_coco_grpc_trailer(ngx_list_t *list, const char *name,
+    const ngx_str_t *value);
 static ngx_int_t ngx_coco_grpc_escape(ngx_pool_t *pool, const char *text,
     ngx_str_t *ret);
 
@@ -321,6 +321,8 @@ ngx_coco_grpc_message(ngx_http_request_t *r, ngx_coco_grpc_ctx_t *ctx)
     ngx_str_t          body;
     ProtobufCMessage  *request;
 
+    static const ngx_str_t  identity = ngx_string("identity");
+
     rc = ngx_coco_route_body(r, NGX_COCO_GRPC_MESSAGE_MAX
                                 + NGX_COCO_MESSAGE_PREFIX, &body);
 
@@ -334,6 +336,13 @@ ngx_coco_grpc_message(ngx_http_request_t *r, ngx_coco_grpc_ctx_t *ctx)
     }
 
     if (body.len >= 1 && body.data[0] == 1) {
+        if (ngx_coco_grpc_trailer(&r->headers_out.headers,
+                                  "grpc-accept-encoding", &identity)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         return ngx_coco_grpc_status(r, NGX_COCO_GRPC_UNIMPLEMENTED,
                                     "The message must not be compressed.");
     }
@@ -417,7 +426,7 @@ ngx_coco_grpc_reply(ngx_http_request_t *r, ngx_str_t *frame)
     b = ngx_calloc_buf(r->pool);
 
     if (b == NULL
-        || ngx_coco_grpc_trailer(r, &r->headers_out.trailers, "grpc-status",
+        || ngx_coco_grpc_trailer(&r->headers_out.trailers, "grpc-status",
                                  &ok)
            != NGX_OK)
     {
@@ -580,9 +589,9 @@ ngx_coco_grpc_status(ngx_http_request_t *r, ngx_coco_grpc_status_e status,
 
     code.len = ngx_sprintf(code.data, "%ui", (ngx_uint_t) status) - code.data;
 
-    if (ngx_coco_grpc_trailer(r, &r->headers_out.headers, "grpc-status", &code)
+    if (ngx_coco_grpc_trailer(&r->headers_out.headers, "grpc-status", &code)
         != NGX_OK
-        || ngx_coco_grpc_trailer(r, &r->headers_out.headers, "grpc-message",
+        || ngx_coco_grpc_trailer(&r->headers_out.headers, "grpc-message",
                                  &text)
            != NGX_OK)
     {
@@ -601,8 +610,8 @@ ngx_coco_grpc_status(ngx_http_request_t *r, ngx_coco_grpc_status_e status,
 
 
 static ngx_int_t
-ngx_coco_grpc_trailer(ngx_http_request_t *r, ngx_list_t *list,
-    const char *name, const ngx_str_t *value)
+ngx_coco_grpc_trailer(ngx_list_t *list, const char *name,
+    const ngx_str_t *value)
 {
     ngx_table_elt_t  *h;
 
