@@ -13,6 +13,7 @@ typedef struct {
 } assign_matrix_t;
 
 
+static size_t assign_round(size_t size);
 static void assign_row(void *data, uint32_t row, coco_assign_piece_t *piece);
 static void assign_turn(const double *cost, uint32_t rows, uint32_t columns,
     double *ret);
@@ -30,7 +31,7 @@ coco_assign_size(uint32_t rows, uint32_t columns)
 
     solver = coco_assign_rows_size(columns, rows, true);
     size = (unsigned __int128) rows * columns * sizeof(double)
-           + columns * sizeof(uint32_t) + 32 + solver;
+           + columns * sizeof(uint32_t) + 2 * 15 + solver;
 
     return solver == 0 || size > PTRDIFF_MAX ? 0 : (size_t) size;
 }
@@ -40,8 +41,8 @@ uint32_t
 coco_assign(const double *cost, uint32_t rows, uint32_t columns, void *work,
     uint32_t *ret)
 {
+    char             *end;
     double           *turned;
-    size_t            cells;
     uint32_t          i, served, *taken;
     assign_matrix_t   matrix = { cost, columns };
 
@@ -51,16 +52,17 @@ coco_assign(const double *cost, uint32_t rows, uint32_t columns, void *work,
     }
 
     turned = work;
-    cells = (size_t) rows * columns;
-    cells += cells % 2;                        /* aligned to 16 */
-    taken = (uint32_t *) (turned + cells);
-    matrix.cost = turned;
-    matrix.columns = rows;
+    end = (char *) work + assign_round((size_t) rows * columns
+                                       * sizeof(*turned));
+    taken = (void *) end;
+    end += assign_round((size_t) columns * sizeof(*taken));
 
     assign_turn(cost, rows, columns, turned);
 
-    served = coco_assign_rows(assign_row, &matrix, turned, columns, rows,
-                              taken + ((size_t) columns + 3) / 4 * 4, taken);
+    matrix.cost = turned;
+    matrix.columns = rows;
+    served = coco_assign_rows(assign_row, &matrix, turned, columns, rows, end,
+                              taken);
 
     for (i = 0; i < rows; i++) {
         ret[i] = COCO_ASSIGN_NONE;
@@ -73,6 +75,13 @@ coco_assign(const double *cost, uint32_t rows, uint32_t columns, void *work,
     }
 
     return served;
+}
+
+
+static size_t
+assign_round(size_t size)
+{
+    return (size + 15) / 16 * 16;
 }
 
 

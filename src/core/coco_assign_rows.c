@@ -6,8 +6,8 @@
  * Prices of columns are <= 0 until the end of a path says otherwise, so a
  * label of a column that was not asked for yet is at least that of the last
  * one that was: one node in the heap stands for all of them, and the row is
- * asked for more when its turn comes. A row is thus told exactly as far as the answer
- * depends on it.
+ * asked for more when its turn comes. A row is thus told exactly as far as the
+ * answer depends on it.
  *
  * As many rows as possible: leaving a row out costs one unit that outweighs
  * every sum of costs. Such units are never added to costs, which would take
@@ -28,7 +28,7 @@
 #include "coco_assign_rows.h"
 
 #define ASSIGN_PIECE   24     /* columns that a row is told at first, */
-#define ASSIGN_MORE    4      /* and so many times more with each further piece */
+#define ASSIGN_MORE    4      /* so many times as many with each piece */
 #define ASSIGN_PASSES  2      /* of bidding over the rows without a column */
 #define ASSIGN_BIDS    8      /* for each row in each of them, at most */
 
@@ -39,14 +39,16 @@
 
 typedef unsigned __int128  assign_size_t;  /* cannot overflow here */
 
-typedef double   assign_pair_t
-    __attribute__((vector_size(16), aligned(8), may_alias));
-typedef int64_t  assign_mask_t __attribute__((vector_size(16)));
+typedef double   assign_four_t
+    __attribute__((vector_size(32), aligned(8), may_alias));
+typedef int64_t  assign_mask_t __attribute__((vector_size(32)));
+
+typedef struct assign_s  assign_t;
 
 /* A node of the heap is a row (the columns it was not told yet), or rows + a
  * column: of equal labels the row is first, so that a column that is free is
  * found before others are searched through. */
-typedef struct {
+struct assign_s {
     coco_assign_row_pt  tell;
     void               *data;
     uint32_t            rows, columns;
@@ -76,7 +78,10 @@ typedef struct {
     uint32_t            tree_count, heap_count;
     double              bound;        /* label of the best end so far */
     uint32_t            end;
-} assign_t;
+
+    uint32_t          (*skip)(const assign_t *a, double base,
+                              const double *cost, uint32_t i);
+};
 
 /* What a row would take: cost less price, the next best, and the cost. */
 typedef struct {
@@ -90,11 +95,6 @@ static bool assign_layout(assign_t *a, bool matrix, char *work,
     size_t *ret_size);
 static void *assign_part(char *work, assign_size_t *size, assign_size_t bytes);
 static void assign_tell(assign_t *a, uint32_t row);
-static void piece_sort(coco_assign_piece_t *piece);
-static void piece_down(coco_assign_piece_t *piece, double cost,
-    uint32_t column);
-static bool piece_after(double cost, uint32_t column, double than_cost,
-    uint32_t than_column);
 static void assign_bids(assign_t *a);
 static uint32_t assign_bid(assign_t *a, uint32_t row);
 static void assign_bid_choose(assign_t *a, uint32_t row, assign_bid_t *bid);
@@ -104,8 +104,12 @@ static bool assign_search(assign_t *a, uint32_t start);
 static void assign_scan(assign_t *a, uint32_t row, double base,
     uint32_t first);
 static void assign_scan_more(assign_t *a, uint32_t row);
-static bool assign_block(const assign_t *a, double base, const double *cost,
-    uint32_t first);
+static uint32_t assign_skip(const assign_t *a, double base,
+    const double *cost, uint32_t i);
+#if defined(__x86_64__)
+static uint32_t assign_skip_avx2(const assign_t *a, double base,
+    const double *cost, uint32_t i);
+#endif
 static void assign_reach(assign_t *a, uint32_t row, double label,
     uint32_t column);
 static void assign_crowd(assign_t *a, uint32_t start);
@@ -177,6 +181,13 @@ assign_init(assign_t *a)
     uint32_t  i;
 
     a->highest = -INFINITY;
+    a->skip = assign_skip;
+
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        a->skip = assign_skip_avx2;
+    }
+#endif
 
     memset(a->count, 0, a->rows * sizeof(*a->count));
     memset(a->told, 0, a->rows * sizeof(*a->told));
@@ -278,95 +289,7 @@ assign_tell(assign_t *a, uint32_t row)
     a->told[row] = piece.count < piece.max
                    || (a->matrix == NULL && a->count[row] == a->most);
 
-    piece_sort(&piece);
-}
-
-
-void
-coco_assign_take(coco_assign_piece_t *piece, double cost, uint32_t column)
-{
-    uint32_t  i, parent;
-
-    if (piece->count == piece->max) {
-        piece_down(piece, cost, column);
-
-    } else {
-        for (i = piece->count++; i > 0; i = parent) {
-            parent = (i - 1) / 2;
-
-            if (!piece_after(cost, column, piece->cost[parent],
-                             piece->column[parent]))
-            {
-                break;
-            }
-
-            piece->cost[i] = piece->cost[parent];
-            piece->column[i] = piece->column[parent];
-        }
-
-        piece->cost[i] = cost;
-        piece->column[i] = column;
-    }
-
-    if (piece->count == piece->max) {
-        piece->limit = piece->cost[0];
-    }
-}
-
-
-/* Heap sort: the last one first goes to the end. */
-static void
-piece_sort(coco_assign_piece_t *piece)
-{
-    double    cost;
-    uint32_t  column, n;
-
-    while (piece->count > 1) {
-        n = --piece->count;
-        cost = piece->cost[n];
-        column = piece->column[n];
-
-        piece->cost[n] = piece->cost[0];
-        piece->column[n] = piece->column[0];
-        piece_down(piece, cost, column);
-    }
-}
-
-
-/* Puts one in the place of the heap's last by (cost, column). */
-static void
-piece_down(coco_assign_piece_t *piece, double cost, uint32_t column)
-{
-    uint32_t  i, child;
-
-    for (i = 0; (child = 2 * i + 1) < piece->count; i = child) {
-        if (child + 1 < piece->count
-            && piece_after(piece->cost[child + 1], piece->column[child + 1],
-                           piece->cost[child], piece->column[child]))
-        {
-            child++;
-        }
-
-        if (!piece_after(piece->cost[child], piece->column[child], cost,
-                         column))
-        {
-            break;
-        }
-
-        piece->cost[i] = piece->cost[child];
-        piece->column[i] = piece->column[child];
-    }
-
-    piece->cost[i] = cost;
-    piece->column[i] = column;
-}
-
-
-static bool
-piece_after(double cost, uint32_t column, double than_cost,
-    uint32_t than_column)
-{
-    return cost > than_cost || (cost == than_cost && column > than_column);
+    coco_assign_sort(&piece);
 }
 
 
@@ -595,46 +518,67 @@ assign_scan_more(assign_t *a, uint32_t row)
 
     cost = a->matrix + (size_t) row * a->columns;
 
-    for (i = 0; i + ASSIGN_BLOCK <= a->columns; i += ASSIGN_BLOCK) {
-        if (!assign_block(a, base, cost, i)) {
-            continue;
-        }
+    for (i = 0; i < a->columns; i += ASSIGN_BLOCK) {
+        i = a->skip(a, base, cost, i);
 
-        for (k = i; k < i + ASSIGN_BLOCK; k++) {
+        for (k = i; k < i + ASSIGN_BLOCK && k < a->columns; k++) {
             assign_reach(a, row, base + cost[k], k);
         }
     }
-
-    for ( /* void */ ; i < a->columns; i++) {
-        assign_reach(a, row, base + cost[i], i);
-    }
 }
 
 
-/* Would a label of these columns, from `first` on, be worth to have? Most of
- * the time of a dense matrix is spent here. */
-static bool
-assign_block(const assign_t *a, double base, const double *cost,
-    uint32_t first)
+/* From column i on: the first block of columns of which a label would be worth
+ * to have, or the columns that make no block. Most of the time of a dense
+ * matrix is spent here. */
+static inline __attribute__((always_inline)) uint32_t
+assign_skip_by(const assign_t *a, double base, const double *cost, uint32_t i)
 {
-    int                   i;
-    assign_mask_t         worth = { 0, 0 };
-    assign_pair_t         label, bound, old;
-    const assign_pair_t  *costs, *prices, *labels;
+    int                   k;
+    assign_mask_t         worth;
+    assign_four_t         label, bound, old;
+    const assign_four_t  *costs, *prices, *labels;
 
-    costs = (const assign_pair_t *) (cost + first);
-    prices = (const assign_pair_t *) (a->price + first);
-    labels = (const assign_pair_t *) (a->label + a->rows + first);
-    bound = (assign_pair_t) { a->bound, a->bound };
+    bound = (assign_four_t) { a->bound, a->bound, a->bound, a->bound };
 
-    for (i = 0; i < ASSIGN_BLOCK / 2; i++) {
-        label = costs[i] + base - prices[i];
-        old = labels[i];
-        worth |= (label < old) & (label < bound);
+    for ( /* void */ ; i + ASSIGN_BLOCK <= a->columns; i += ASSIGN_BLOCK) {
+        costs = (const assign_four_t *) (cost + i);
+        prices = (const assign_four_t *) (a->price + i);
+        labels = (const assign_four_t *) (a->label + a->rows + i);
+        worth = (assign_mask_t) { 0 };
+
+        for (k = 0; k < ASSIGN_BLOCK / 4; k++) {
+            label = costs[k] + base - prices[k];
+            old = labels[k];
+            worth |= (label < old) & (label < bound);
+        }
+
+        if (worth[0] | worth[1] | worth[2] | worth[3]) {
+            break;
+        }
     }
 
-    return (worth[0] | worth[1]) != 0;
+    return i;
 }
+
+
+static uint32_t
+assign_skip(const assign_t *a, double base, const double *cost, uint32_t i)
+{
+    return assign_skip_by(a, base, cost, i);
+}
+
+
+#if defined(__x86_64__)
+
+__attribute__((target("avx2"))) static uint32_t
+assign_skip_avx2(const assign_t *a, double base, const double *cost,
+    uint32_t i)
+{
+    return assign_skip_by(a, base, cost, i);
+}
+
+#endif
 
 
 /* `label`: but for the price. */
@@ -865,7 +809,9 @@ assign_heap_pop(assign_t *a)
 static bool
 assign_heap_before(const assign_t *a, uint32_t x, uint32_t y)
 {
-    return a->label[x] < a->label[y] || (a->label[x] == a->label[y] && x < y);
+    double  label = a->label[x], than = a->label[y];
+
+    return label < than || (label == than && x < y);
 }
 
 

@@ -28,8 +28,12 @@ typedef struct {
 typedef void (*coco_assign_row_pt)(void *data, uint32_t row,
     coco_assign_piece_t *piece);
 
+/* Puts it into the heap, in the place of the last one if that is full. */
 void coco_assign_take(coco_assign_piece_t *piece, double cost,
     uint32_t column);
+
+/* When all were offered. */
+void coco_assign_sort(coco_assign_piece_t *piece);
 
 static inline void
 coco_assign_offer(coco_assign_piece_t *piece, double cost, uint32_t column)

@@ -22,13 +22,15 @@
 #define PLAN_MATRIX_TRIPS   64      /* more of them: costs beforehand, */
 #define PLAN_MATRIX_ROBOTS  2       /* if there are so many robots for each */
 
-#define PLAN_METERS  1e-3           /* so near to a limit, and so many percent */
-#define PLAN_PERCENT 1e-6           /* of battery, nothing is taken for sure */
-#define PLAN_WIDER   (1 + 1e-9)     /* what bounds are widened by: rounding */
-#define PLAN_ANY     5.0            /* no square of a chord is as long */
+/* So near to a limit, and so many percent of battery, nothing is taken for
+ * sure. */
+#define PLAN_METERS         1e-3
+#define PLAN_PERCENT        1e-6
+#define PLAN_WIDER          (1 + 1e-9)  /* by which bounds are: rounding */
+#define PLAN_ANY            5.0     /* no square of a chord is as long */
 
 /* Below 0.01 (127 km) the sine's inverse is as exact by four terms. */
-#define PLAN_SERIES  0.01
+#define PLAN_SERIES         0.01
 
 typedef struct {
     double  x, y, z;                /* on the unit sphere */

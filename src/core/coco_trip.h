@@ -63,7 +63,7 @@ void coco_trip_plan(coco_trip_plan_t *ret, const coco_trip_rules_t *rules,
 typedef struct {
     double  pickup_eta;           /* seconds from now */
     double  dropoff_eta;          /* ready_at and the dwell in between */
-    double  meters;               /* the way to the pickup and to the drop-off */
+    double  meters;               /* way to the pickup and to the drop-off */
     double  battery_at_end;       /* percent, at the drop-off */
 } coco_trip_cost_t;
 
