@@ -1,7 +1,8 @@
 /*
  * What leaves for the bus straight after a commit: IoT.Heartbeat, the raw
- * telemetry, and what heartbeats have changed of the supply. Must never let a batch count as done before every engine has
- * confirmed it; what was stored before is published again with its repeat.
+ * telemetry, and what heartbeats have changed of the supply. Must never let a
+ * batch count as done before every engine has confirmed it; what was stored
+ * before is published again with its repeat.
  */
 
 #include "batch_work.h"

@@ -1,6 +1,7 @@
 /*
- * The janitor's thread: partitions and old rows by the hour, the supply's sweep
- * and replays by the second. Must never write what a message says: replays go through a lane.
+ * The janitor's thread: partitions and old rows by the hour, the sweep of the
+ * supply and replays by the second. Must never write what a message says:
+ * replays go through a lane.
  */
 
 #include <stdlib.h>

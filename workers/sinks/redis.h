@@ -19,8 +19,8 @@ typedef struct coco_redis_s  coco_redis_t;
  * told; with " bye" behind it, it will tell nothing more. */
 #define COCO_SUPPLY_CHANNEL  "coco.supply"
 
-/* gauge_lane: whose gauges move; -1: none. host: a numeric address, or the path of a socket when port is 0. Strings
- * stay the caller's. */
+/* host: a numeric address, or the path of a socket when port is 0. Strings stay
+ * the caller's. gauge_lane: whose gauges move; -1: none. */
 coco_redis_t *coco_redis_create(const char *host, int port,
     const char *password, int db, int gauge_lane);
 void coco_redis_destroy(coco_redis_t *redis);
