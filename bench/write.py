@@ -19,7 +19,8 @@ HEARTBEATS = 100000
 HZ = 2                  # the queue holds the last 50 s of each robot
 ROUNDS = 3
 TABLES = ("state_history state_history_late robot_state robot_operation "
-          "robot_state_history fleet_robot outbox dead_letter webhook_inbox")
+          "robot_state_history fleet_robot resource outbox dead_letter "
+          "webhook_inbox")
 NODE = os.path.join(common.ROOT, "bench", "node")
 DEADLINE = 120          # s for one round
 
