@@ -562,7 +562,8 @@ ngx_coco_grpc_error(ngx_http_request_t *r)
         code = NGX_COCO_GRPC_UNKNOWN;
     }
 
-    return ngx_coco_grpc_status(r, code, status == NGX_HTTP_INTERNAL_SERVER_ERROR
+    return ngx_coco_grpc_status(r, code,
+                                status == NGX_HTTP_INTERNAL_SERVER_ERROR
                                 ? "The server's log says why."
                                 : "Refused before any method saw the call.");
 }

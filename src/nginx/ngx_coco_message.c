@@ -295,6 +295,7 @@ ngx_coco_message_entry_read(ngx_pool_t *pool, ProtobufCMessage *entry,
     coco_json_value_t                key;
     const ProtobufCFieldDescriptor  *fields;
 
+    ngx_memzero(&key, sizeof(coco_json_value_t));
     key.type = COCO_JSON_STRING;
     key.string = name;
     key.escaped = memchr(name.data, '\\', name.len) != NULL;

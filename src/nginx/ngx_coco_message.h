@@ -1,7 +1,7 @@
 /*
  * Protobuf messages of libprotobuf-c as replies: made from a row or from JSON,
- * and sent as what the caller asked for, JSON or gRPC. One description, the .proto, says
- * what is in either.
+ * and sent as what the caller asked for, JSON or gRPC. One description, the
+ * .proto, says what is in either.
  */
 
 #ifndef NGX_COCO_MESSAGE_H
