@@ -24,7 +24,8 @@ static double
 route(void *data, const coco_place_t *from, const coco_place_t *to,
     double meters)
 {
-    uint64_t  hash = (uint64_t) ((from->latitude + to->longitude) * 1e7)
+    uint64_t  hash = (uint64_t) (int64_t) ((from->latitude + to->longitude)
+                                           * 1e7)
                      * UINT64_C(0x9e3779b97f4a7c15);
 
     ++*(unsigned *) data;
