@@ -25,7 +25,7 @@ our $Beacon = '/coco.fleet.v1.FleetBeaconScopeService';
 # From HTTP/1.1 to what is under test, and back.
 our $Front = <<"END";
 location / { grpc_pass grpc://$Socket; client_body_buffer_size 4m; }
-location /direct/ { rewrite ^/direct(.*) \$1 break; coco_grpc; }
+location /direct/ { coco_grpc; }
 END
 
 sub server {
