@@ -15,7 +15,8 @@ from stack import PortBlock, Stack            # noqa: E402
 
 @pytest.fixture(scope="session")
 def dispatch_stack():
-    with Stack(bus="rabbitmq") as one:
+    with Stack(only="postgres redis mqtt rabbitmq worker nginx",
+               bus="rabbitmq") as one:
         yield one.up()
 
 
@@ -24,6 +25,11 @@ def field(dispatch_stack):
     field = Field(dispatch_stack)
     yield field
     field.close()
+
+
+@pytest.fixture(scope="session")
+def system(field):
+    return field
 
 
 @pytest.fixture(scope="module")

@@ -53,14 +53,16 @@ class Field(System):
                 self.items("/supply", limit=500, **params)}
 
     def supply_of(self, serial):
-        row, = self.get("/supply", serial=serial)["items"]
+        items = self.get("/supply", serial=serial)["items"]
+        assert items, "%s is not in the supply" % serial
+        row, = items
         assert set(row) == FIELDS | {"usable", "reasons"}
         return row
 
     def resource(self, serial):
         data = self.value("select data from coco.resource where id = %s",
                           serial)
-        assert set(data) == FIELDS
+        assert data and set(data) == FIELDS
         return data
 
     def patch(self, serial, **members):
@@ -74,6 +76,15 @@ class Field(System):
         """Its id."""
         return self.call("POST", "/demands", 201, json={
             **PLACES, "serial": serial, **members})["id"]
+
+    def await_seen(self, probe, seconds=2):
+        """Of what was acknowledged: hosts see it soon."""
+        await_for("it is seen", probe, seconds)
+
+    def await_quotable(self, robot, url=None):
+        """This host has it where it stands, and it is the nearest."""
+        self.await_seen(lambda: self.quote(robot.place, url=url)["serial"]
+                        == robot.serial)
 
     def quote(self, pickup, dropoff=None, url=None, status=200, explain=False,
               **members):
@@ -93,6 +104,12 @@ class Delivery:
     def do(self, word, **body):
         return self.field.call("POST", "/deliveries/%s/%s" % (self.id, word),
                                **({"json": body} if body else {}))
+
+    def demand(self):
+        """As GET /demands shows it."""
+        demand, = [d for d in self.field.items("/demands", limit=500)
+                   if d["id"] == self.id]
+        return demand
 
     def await_status(self, status):
         await_for("%s of %s" % (status, self.id), lambda: self.field.get(
@@ -134,9 +151,9 @@ class Robot:
         for what, of in (("GET /supply", self.field.supply_of),
                          ("coco.resource", self.field.resource)):
             await_for("%s of %s in %s" % (members, self.serial, what),
-                      lambda: agree(of(self.serial), members), seconds)
+                      lambda: not differs(of(self.serial), members), seconds)
         await_for("%s of %s on the bus" % (members, self.serial), lambda: all(
-            any(name in data and agree(data, {name: wanted})
+            any(name in data and not differs(data, {name: wanted})
                 for data in self.field.told(self.serial, self.said))
             for name, wanted in members.items()), seconds)
         self.said = len(self.field.bound.messages)
@@ -145,12 +162,11 @@ class Robot:
         return self.field.supply_of(self.serial)["reasons"]
 
 
-def agree(row, members):
-    """True, or why not: a reason to go on waiting."""
-    for name, wanted in members.items():
-        good = wanted(row[name]) if callable(wanted) else row[name] == wanted
-        assert good, (name, row[name])
-    return True
+def differs(row, members):
+    """What is not as it should be, by name."""
+    return {name: row[name] for name, wanted in members.items()
+            if not (wanted(row[name]) if callable(wanted)
+                    else row[name] == wanted)}
 
 
 class Nginx:

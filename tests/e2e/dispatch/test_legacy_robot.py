@@ -19,8 +19,8 @@ def robot(field):
 def test_telemetry(field, robot):
     robot.place = {"latitude": 37.7812345, "longitude": -122.4054321}
     beat = robot.beat(battery=42.5)
-    robot.shown(status="ONLINE", battery=42.5, lastSynced=beat["ts"],
-                healthy=True, location=robot.place)
+    robot.shown(battery=42.5, lastSynced=beat["ts"], location=robot.place)
+    assert field.supply_of(robot.serial)["healthy"] is True
     robot.beat(components={"motor": "ERROR"})
     robot.shown(healthy=False)
     robot.beat(healthy=True)
@@ -29,12 +29,7 @@ def test_telemetry(field, robot):
 
 def test_online_and_offline(field, robot):
     """Heard so long ago that its time is over soon."""
-    silent = Robot(field)
-    silent.shown(status="ONLINE")
-    late = Robot.__new__(Robot)
-    late.__dict__.update(field=field, serial=silent.serial + "-late",
-                         place=dict(PLACES["pickup"]), said=0, ts=0)
-    late.beat("PARKED", ago=STALE - 3000)
+    late = Robot(field, ago=STALE - 3000)
     late.shown(status="ONLINE")
     late.shown(status="OFFLINE")
     assert now_ms() - late.ts >= STALE
@@ -94,7 +89,8 @@ def test_a_delivery(field, robot):
                       "deliveryId": delivery.id, "serial": robot.serial,
                       **PLACES, "readyAt": None,
                       "createdAt": demand["createdAt"]}
-    robot.shown(activeDemand=demand, tripType=None)
+    robot.shown(activeDemand=demand)
+    assert field.supply_of(robot.serial)["tripType"] is None
 
     delivery.do("depart")
     robot.shown(activeDemand={**demand, "type": "ACTIVE"},
@@ -122,8 +118,10 @@ def test_demands_to_come(field, robot):
     for delivery in (first, second):
         delivery.do("depart")
     robot.shown(
-        activeDemand=lambda d: (d["id"], d["type"]) == (first.id, "ACTIVE"),
-        futureDemand=types((second.id, "PENDING")))
+        activeDemand=lambda d: (d["id"], d["type"]) == (first.id, "ACTIVE"))
+    assert field.supply_of(robot.serial)["futureDemand"] == [
+        {**second.demand(), "type": "PENDING"}]
+    assert second.demand()["type"] == "ACTIVE"
 
     ready = now_ms() + 3000
     later = field.demand(robot.serial, readyAt=ready)
