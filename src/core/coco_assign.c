@@ -46,9 +46,11 @@ coco_assign(const double *cost, uint32_t rows, uint32_t columns, void *work,
     uint32_t          i, served, *taken;
     assign_matrix_t   matrix = { cost, columns };
 
+    coco_assign_source_t  source = { .tell = assign_row, .data = &matrix,
+                                     .matrix = cost };
+
     if (rows <= columns) {
-        return coco_assign_rows(assign_row, &matrix, cost, rows, columns,
-                                work, ret);
+        return coco_assign_rows(&source, rows, columns, work, ret);
     }
 
     turned = work;
@@ -61,8 +63,8 @@ coco_assign(const double *cost, uint32_t rows, uint32_t columns, void *work,
 
     matrix.cost = turned;
     matrix.columns = rows;
-    served = coco_assign_rows(assign_row, &matrix, turned, columns, rows, end,
-                              taken);
+    source.matrix = turned;
+    served = coco_assign_rows(&source, columns, rows, end, taken);
 
     for (i = 0; i < rows; i++) {
         ret[i] = COCO_ASSIGN_NONE;

@@ -49,10 +49,10 @@ typedef struct assign_s  assign_t;
  * column: of equal labels the row is first, so that a column that is free is
  * found before others are searched through. */
 struct assign_s {
-    coco_assign_row_pt  tell;
-    void               *data;
+    const coco_assign_source_t
+                       *source;
     uint32_t            rows, columns;
-    const double       *matrix;       /* NULL: rows are told in pieces only */
+    const double       *matrix;       /* the source's */
     uint32_t            most;         /* entries of a row */
 
     double             *cost;         /* rows × most: sorted entries */
@@ -62,6 +62,8 @@ struct assign_s {
     double             *base;         /* label of a row less its dual */
     double             *paid;         /* cost of its column */
     uint32_t           *taken;        /* its column: the caller's array */
+    uint32_t           *first;        /* of each group, in this search: a row
+                                         that was looked at */
 
     double             *price;        /* of each column, <= 0 unless full */
     uint32_t           *holder;       /* its row */
@@ -101,6 +103,8 @@ static void assign_bid_choose(assign_t *a, uint32_t row, assign_bid_t *bid);
 static void assign_bid_offer(const assign_t *a, assign_bid_t *bid,
     double cost, uint32_t column);
 static bool assign_search(assign_t *a, uint32_t start);
+static void assign_look(assign_t *a, uint32_t row, double base);
+static bool assign_covered(const assign_t *a, uint32_t row);
 static void assign_scan(assign_t *a, uint32_t row, double base,
     uint32_t first);
 static void assign_scan_more(assign_t *a, uint32_t row);
@@ -138,15 +142,15 @@ coco_assign_rows_size(uint32_t rows, uint32_t columns, bool matrix)
 
 
 uint32_t
-coco_assign_rows(coco_assign_row_pt tell, void *data, const double *matrix,
-    uint32_t rows, uint32_t columns, void *work, uint32_t *ret)
+coco_assign_rows(const coco_assign_source_t *source, uint32_t rows,
+    uint32_t columns, void *work, uint32_t *ret)
 {
     size_t    size;
     uint32_t  i, served;
-    assign_t  a = { .tell = tell, .data = data, .rows = rows,
-                    .columns = columns, .matrix = matrix, .taken = ret };
+    assign_t  a = { .source = source, .rows = rows, .columns = columns,
+                    .matrix = source->matrix, .taken = ret };
 
-    assign_layout(&a, matrix != NULL, work, &size);
+    assign_layout(&a, source->matrix != NULL, work, &size);
     assign_init(&a);
 
     for (i = 0; i < rows; i++) {
@@ -233,6 +237,7 @@ assign_layout(assign_t *a, bool matrix, char *work, size_t *ret_size)
     a->told = assign_part(work, &size, rows * sizeof(bool));
     a->base = assign_part(work, &size, rows * sizeof(double));
     a->paid = assign_part(work, &size, rows * sizeof(double));
+    a->first = assign_part(work, &size, rows * sizeof(uint32_t));
 
     a->price = assign_part(work, &size, columns * sizeof(double));
     a->holder = assign_part(work, &size, columns * sizeof(uint32_t));
@@ -282,7 +287,7 @@ assign_tell(assign_t *a, uint32_t row)
     piece.after_column = count == 0 ? 0 : a->column[at - 1];
 
     if (piece.max != 0) {
-        a->tell(a->data, row, &piece);
+        a->source->tell(a->source->data, row, &piece);
     }
 
     a->count[row] = count + piece.count;
@@ -442,8 +447,9 @@ assign_search(assign_t *a, uint32_t start)
 
     a->bound = INFINITY;
     a->end = COCO_ASSIGN_NONE;
+    memset(a->first, 0xff, a->rows * sizeof(*a->first));
 
-    assign_scan(a, start, 0, 0);
+    assign_look(a, start, 0);
 
     while (a->heap_count > 0 && a->label[a->heap[0]] < a->bound) {
         node = assign_heap_pop(a);
@@ -457,8 +463,8 @@ assign_search(assign_t *a, uint32_t start)
         row = a->holder[column];
         a->tree[a->tree_count++] = column;
 
-        assign_scan(a, row,
-                    a->label[node] - (a->paid[row] - a->price[column]), 0);
+        assign_look(a, row,
+                    a->label[node] - (a->paid[row] - a->price[column]));
     }
 
     if (a->end == COCO_ASSIGN_NONE) {
@@ -477,15 +483,49 @@ assign_search(assign_t *a, uint32_t start)
 }
 
 
+/* At a row that the search has come to. */
+static void
+assign_look(assign_t *a, uint32_t row, double base)
+{
+    a->base[row] = base;
+
+    if (assign_covered(a, row)) {
+        return;
+    }
+
+    if (a->source->group != NULL) {
+        a->first[a->source->group[row]] = row;
+    }
+
+    assign_scan(a, row, base, 0);
+}
+
+
+/* Does another row lead to all that this one leads to, and no dearer? */
+static bool
+assign_covered(const assign_t *a, uint32_t row)
+{
+    uint32_t                     first;
+    const coco_assign_source_t  *source = a->source;
+
+    if (source->group == NULL) {
+        return false;
+    }
+
+    first = a->first[source->group[row]];
+
+    return first != COCO_ASSIGN_NONE && first != row
+           && a->base[first] <= a->base[row]
+           && source->covers(source->data, first, row);
+}
+
+
 /* From the row's entry `first` on. */
 static void
 assign_scan(assign_t *a, uint32_t row, double base, uint32_t first)
 {
-    size_t    at;
+    size_t    at = (size_t) row * a->most;
     uint32_t  i;
-
-    at = (size_t) row * a->most;
-    a->base[row] = base;
 
     for (i = first; i < a->count[row]; i++) {
         if (base + a->cost[at + i] >= a->bound) {
@@ -661,6 +701,15 @@ assign_crowd_scan(assign_t *a, uint32_t row)
     double         base = a->base[row];
     uint32_t       i;
     const double  *cost;
+
+    if (assign_covered(a, row)) {
+        return;
+    }
+
+    /* another one that covered it was looked at in its place */
+    while (a->matrix == NULL && !a->told[row]) {
+        assign_tell(a, row);
+    }
 
     for (i = 0; i < a->count[row]; i++) {
         if (base + a->cost[at + i] - a->highest >= a->bound) {

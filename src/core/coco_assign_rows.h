@@ -46,14 +46,27 @@ coco_assign_offer(coco_assign_piece_t *piece, double cost, uint32_t column)
     }
 }
 
+/* May `row` have every column that `other` may? Asked of two of a group. */
+typedef bool (*coco_assign_covers_pt)(void *data, uint32_t row,
+    uint32_t other);
+
+/* Rows of a group (numbers below rows) cost the same wherever both may have
+ * the column, so that a search need not look at all of them. */
+typedef struct {
+    coco_assign_row_pt      tell;
+    void                   *data;
+    const double           *matrix;   /* NULL, or all that `tell` tells: the
+                                         rest of a row is read from it */
+    const uint32_t         *group;    /* NULL: none */
+    coco_assign_covers_pt   covers;
+} coco_assign_source_t;
+
 /* Bytes of work space; 0 when that does not fit into size_t. `matrix`: there
  * will be one. */
 size_t coco_assign_rows_size(uint32_t rows, uint32_t columns, bool matrix);
 
-/* As coco_assign(); `work` is aligned to 16. `matrix` is NULL, or holds all
- * that `tell` tells, and then the rest of a row is read from it. */
-uint32_t coco_assign_rows(coco_assign_row_pt tell, void *data,
-    const double *matrix, uint32_t rows, uint32_t columns, void *work,
-    uint32_t *ret);
+/* As coco_assign(); `work` is aligned to 16. */
+uint32_t coco_assign_rows(const coco_assign_source_t *source, uint32_t rows,
+    uint32_t columns, void *work, uint32_t *ret);
 
 #endif /* COCO_ASSIGN_ROWS_H */

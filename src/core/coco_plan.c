@@ -49,6 +49,8 @@ typedef struct {
     uint32_t                 *order;        /* column: robot */
     uint32_t                 *scratch;
     uint32_t                 *taken;        /* trip: column */
+    uint32_t                 *group;        /* trip: the first one with the same
+                                               pickup */
     plan_point_t             *points;       /* of columns; outside the area:
                                                infinitely far */
     double                   *matrix;
@@ -70,6 +72,8 @@ static bool plan_is_matrix(const plan_t *p);
 static void plan_columns(plan_t *p);
 static void plan_sort(plan_t *p);
 static bool plan_after(const plan_t *p, uint32_t x, uint32_t y);
+static void plan_groups(plan_t *p);
+static bool plan_covers(void *data, uint32_t trip, uint32_t other);
 static void plan_matrix(plan_t *p);
 static double plan_cost(const plan_t *p, const plan_row_t *row,
     uint32_t column, double square);
@@ -104,6 +108,9 @@ coco_plan(const coco_trip_plan_t *trips, uint32_t count,
     plan_t            p = { .trips = trips, .count = count, .robots = robots,
                             .robot_count = robot_count };
 
+    coco_assign_source_t  source = { .tell = plan_tell, .data = &p,
+                                     .covers = plan_covers };
+
     *ret_total = 0;
 
     if (count == 0) {
@@ -114,13 +121,19 @@ coco_plan(const coco_trip_plan_t *trips, uint32_t count,
     plan_layout(&p, work, &size);
     plan_columns(&p);
 
+    plan_groups(&p);
+
     if (plan_is_matrix(&p)) {
         plan_matrix(&p);
+    }
+
+    if (count > robot_count && p.matrix != NULL) {
         coco_assign(p.matrix, count, robot_count, p.solver, p.taken);
 
     } else {
-        coco_assign_rows(plan_tell, &p, NULL, count, robot_count,
-                         p.solver, p.taken);
+        source.matrix = p.matrix;
+        source.group = p.group;
+        coco_assign_rows(&source, count, robot_count, p.solver, p.taken);
     }
 
     for (i = 0; i < count; i++) {
@@ -145,22 +158,23 @@ static bool
 plan_layout(plan_t *p, char *work, size_t *ret_size)
 {
     size_t             solver;
-    unsigned __int128  size = 16, robots = p->robot_count;
+    unsigned __int128  size = 16, robots = p->robot_count,
+                       trips = p->count;
 
     p->order = plan_part(work, &size, robots * sizeof(*p->order));
     p->scratch = plan_part(work, &size, robots * sizeof(*p->scratch));
     p->points = plan_part(work, &size, robots * sizeof(*p->points));
-    p->taken = plan_part(work, &size, (unsigned __int128) p->count
-                                      * sizeof(*p->taken));
+    p->taken = plan_part(work, &size, trips * sizeof(*p->taken));
+    p->group = plan_part(work, &size, trips * sizeof(*p->group));
 
     if (plan_is_matrix(p)) {
         p->matrix = plan_part(work, &size,
                               robots * p->count * sizeof(*p->matrix));
-        solver = coco_assign_size(p->count, p->robot_count);
-
-    } else {
-        solver = coco_assign_rows_size(p->count, p->robot_count, false);
     }
+
+    solver = plan_is_matrix(p)
+             ? coco_assign_size(p->count, p->robot_count)
+             : coco_assign_rows_size(p->count, p->robot_count, false);
 
     p->solver = plan_part(work, &size, solver);
     *ret_size = (size_t) size;
@@ -271,6 +285,47 @@ plan_after(const plan_t *p, uint32_t x, uint32_t y)
 
 
 static void
+plan_groups(plan_t *p)
+{
+    uint32_t             i, k;
+    const coco_place_t  *place, *other;
+
+    for (i = 0; i < p->count; i++) {
+        place = &p->trips[i].trip.pickup;
+
+        for (k = 0; k < i; k++) {
+            other = &p->trips[k].trip.pickup;
+
+            if (place->latitude == other->latitude
+                && place->longitude == other->longitude)
+            {
+                break;
+            }
+        }
+
+        p->group[i] = k;
+    }
+}
+
+
+/* Whoever can do the other trip can do this one. */
+static bool
+plan_covers(void *data, uint32_t trip, uint32_t other)
+{
+    const plan_t            *p = data;
+    const coco_trip_plan_t  *a = &p->trips[trip], *b = &p->trips[other];
+
+    if (a->reasons != 0 || coco_trip_ready(a) > coco_trip_ready(b)) {
+        return false;
+    }
+
+    return coco_trip_need(a) < coco_trip_need(b) - PLAN_PERCENT
+           || (a->trip_meters == b->trip_meters
+               && a->charger_meters == b->charger_meters);
+}
+
+
+static void
 plan_matrix(plan_t *p)
 {
     double      square, *cost = p->matrix;
@@ -321,12 +376,22 @@ plan_cost(const plan_t *p, const plan_row_t *row, uint32_t column,
 static void
 plan_tell(void *data, uint32_t row, coco_assign_piece_t *piece)
 {
-    double                   square, bound, limit = INFINITY;
+    double                   square, bound, limit = INFINITY, *cells;
     plan_t                  *p = data;
     uint32_t                 column;
     plan_point_t             point;
     coco_trip_cost_t         cost;
     const coco_trip_plan_t  *trip = &p->trips[row];
+
+    if (p->matrix != NULL) {
+        cells = p->matrix + (size_t) row * p->robot_count;
+
+        for (column = 0; column < p->robot_count; column++) {
+            coco_assign_offer(piece, cells[column], column);
+        }
+
+        return;
+    }
 
     if (trip->reasons != 0) {
         return;

@@ -127,7 +127,8 @@ def test_plans(planner, kilometers):
 
 
 @pytest.mark.parametrize("trips,robots,stores", (
-    (700, 700, None), (700, 700, 40), (300, 3000, None), (300, 3000, 2),
+    (700, 700, None), (700, 700, 40), (700, 700, 1), (300, 3000, None),
+    (300, 3000, 2), (500, 1400, 5), (500, 700, 5),
     (900, 300, None)))
 def test_large_plans(planner, trips, robots, stores):
     random = np.random.default_rng((trips, robots))

@@ -192,6 +192,8 @@ pieces_come_to_the_same_as_the_matrix(void **state)
     best_t    best;
     uint32_t  run, rows, i, ret[WIDE];
 
+    coco_assign_source_t  source;
+
     for (run = 0; run < 40; run++) {
         rows = 1 + random_below(WIDE);
         random_cost(cost, WIDE * WIDE, run % 4);
@@ -199,8 +201,9 @@ pieces_come_to_the_same_as_the_matrix(void **state)
 
         work = malloc(coco_assign_rows_size(rows, WIDE, false));
         assert_non_null(work);
-        assert_int_equal(coco_assign_rows(tell, cost, NULL, rows, WIDE, work,
-                                          ret), best.served);
+        source = (coco_assign_source_t) { .tell = tell, .data = cost };
+        assert_int_equal(coco_assign_rows(&source, rows, WIDE, work, ret),
+                         best.served);
         free(work);
 
         for (i = 0, total = 0; i < rows; i++) {

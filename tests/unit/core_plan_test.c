@@ -11,7 +11,7 @@
 #include "coco_plan.h"
 
 #define NOW     INT64_C(1795000000000)
-#define RUNS    120
+#define RUNS    300
 #define TRIPS   100
 #define ROBOTS  260
 
@@ -85,13 +85,21 @@ static void
 make(const coco_trip_rules_t *rules, uint32_t count, uint32_t robot_count,
     double reach)
 {
+    bool          stores = random_below(2);
     uint32_t      i, x;
     coco_trip_t   trip;
 
     for (i = 0; i < count; i++) {
         trip.pickup = (coco_place_t) { random_degrees(0, reach),
                                        random_degrees(0, reach * 2) };
-        trip.dropoff = (coco_place_t) { trip.pickup.latitude * 0.9,
+
+        /* some begin where another one does */
+        if (i > 0 && stores) {
+            trip.pickup = trips[random_below(i < 3 ? i : 3)].trip.pickup;
+        }
+
+        trip.dropoff = (coco_place_t) { trip.pickup.latitude
+                                        * (1 - random_below(4) / 20.0),
                                         trip.pickup.longitude };
         trip.ready_at = random_below(2) ? 0 : NOW + random_below(3600000);
         coco_trip_plan(&trips[i], rules, &trip, NOW);
