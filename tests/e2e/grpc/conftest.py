@@ -1,5 +1,4 @@
 import os
-import subprocess
 import sys
 
 import pytest
@@ -8,7 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.dirname(__file__))
 
 from harness import System, heartbeat, new_serial, now_ms   # noqa: E402
-from fleet_client import CLIENT, FleetClient                # noqa: E402
+from fleet_client import FleetClient, install               # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +19,7 @@ def system(stack):
 
 @pytest.fixture(scope="session")
 def installed():
-    """gRPC's own client for JavaScript, as its lock file names it."""
-    if not os.path.isdir(os.path.join(CLIENT, "node_modules")):
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"],
-                       cwd=CLIENT, check=True, timeout=120)
+    install()
 
 
 @pytest.fixture(scope="module")

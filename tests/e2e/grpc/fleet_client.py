@@ -1,6 +1,7 @@
 """The Fleet scopes as gRPC's own client for JavaScript calls them. One process
 of client/call.js for as long as the object lives."""
 
+import fcntl
 import itertools
 import json
 import os
@@ -19,6 +20,16 @@ BEACON = "FleetBeaconScopeService"
 (OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, PERMISSION_DENIED,
  RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
  UNAUTHENTICATED) = (0, 3, 4, 5, 7, 8, 12, 13, 14, 16)
+
+
+def install():
+    """gRPC's own client for JavaScript, as its lock file names it; once for
+    all suites that run at the same time."""
+    with open(os.path.join(CLIENT, "package-lock.json")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.isdir(os.path.join(CLIENT, "node_modules")):
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund",
+                            "--silent"], cwd=CLIENT, check=True, timeout=120)
 
 
 class FleetClient:
