@@ -12,6 +12,7 @@ master_on();
 workers(2);
 no_shuffle();
 no_long_string();
+log_level('warn');       # or what is logged of each event is the load
 worker_connections(256);
 add_block_preprocessor(\&Coco::defaults);
 
@@ -95,8 +96,12 @@ sub killed {
 
     for my $round (1 .. 12) {
         my @workers = workers_of($master);
-        sleep rand 0.15;
-        kill KILL => $round % 3 ? $workers[rand @workers] : @workers;
+        if ($round % 3) {
+            ok(kill_locked(@workers), 'one is killed that has the lock');
+        } else {
+            sleep rand 0.15;
+            kill KILL => @workers;
+        }
         my $begun = now_ms();
         await(sub {
             my %is = map { $_ => 1 } workers_of($master);
@@ -125,6 +130,43 @@ sub killed {
     return;
 }
 
+# Kills one of them while it holds the zone's mutex, whose first word is the pid
+# of who does: each is stopped and looked at, until one has it.
+sub kill_locked {
+    my (@workers) = @_;
+    my %start = map { $_ => zone_start($_) } @workers;
+    return await(sub {
+        for my $pid (@workers) {
+            kill STOP => $pid;
+            my $locked = peek($pid, $start{$pid}) == $pid;
+            kill(($locked ? 'KILL' : 'CONT') => $pid);
+            return $pid if $locked;
+            sleep 0.0005;
+        }
+        return 0;
+    });
+}
+
+# Where a process has the zone of 16 MiB.
+sub zone_start {
+    my ($pid) = @_;
+    no warnings 'portable';         # hex() of 64 bits
+    open my $maps, '<', "/proc/$pid/maps" or die "maps: $!";
+    while (my $line = <$maps>) {
+        my ($from, $to) = $line =~ /^(\w+)-(\w+) rw-s/ or next;
+        return hex $from if hex($to) - hex($from) == 16 << 20;
+    }
+    die "no zone in $pid";
+}
+
+sub peek {
+    my ($pid, $at) = @_;
+    open my $mem, '<:raw', "/proc/$pid/mem" or die "mem: $!";
+    sysseek $mem, $at, 0 or die "seek: $!";
+    sysread($mem, my $word, 8) == 8 or die "read: $!";
+    return unpack 'Q', $word;
+}
+
 # A process that reads robots until it is told to end; its status is how many
 # answers were wrong.
 sub load {
@@ -132,10 +174,10 @@ sub load {
     my $pid = fork // die "fork: $!";
     return $pid if $pid;
 
-    my ($end, $wrong) = (0, 0);
+    my ($end, $wrong, $parent) = (0, 0, getppid());
     local $SIG{TERM} = sub { $end = 1 };
     srand $seed;
-    until ($end) {
+    until ($end || getppid() != $parent) {
         my $n = 1 + int rand $Robots;
         my $reply = eval { get("/robots/s051-$n") } or next;
         $wrong++ if $reply->{status} == 200 && $reply->{content} !~
@@ -155,11 +197,13 @@ sub writer {
             . ' 11111111-1111-8111-8111-%012d 1', 1 + $_ % $Robots,
             377000000 + $_, $_ % 100, $_
     } 1 .. 5000;
-    while (1) {
+    my $parent = getppid();
+    while (getppid() == $parent) {
         $at++;
         tell($lines =~ s/TIME/$at/gr);
         invalidate(map { "s051-$_" } 1 .. $Robots);
     }
+    POSIX::_exit(0);
 }
 
 robot("s051-$_", copies => 0, details => heartbeat(percent => $_)) for 1;
@@ -203,5 +247,7 @@ main::killed()
 --- request
 GET /robots/s051-1
 --- response_body_like: s051-1
+--- error_log
+was locked by
 --- no_error_log
 [emerg]
