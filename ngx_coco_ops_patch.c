@@ -79,7 +79,7 @@ static const ngx_coco_body_member_t  ngx_coco_patch_members[] = {
 
 ngx_coco_pg_statement_t  ngx_coco_ops_patch = {
     ngx_string("coco_robot_patch"),
-    "select status, response, coco.supply_changes() as supply"
+    "select status, response, coco.supply_changes($5::text) as supply"
     "  from coco.robot_patch("
     "    $1::text, $2::text, $3::text, $4::bytea, $5::text, $6::jsonb)",
     6, NGX_COCO_PG_SLOW, 0, 1

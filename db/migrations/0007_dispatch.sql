@@ -237,17 +237,98 @@ begin
 end $$;
 
 
--- The lines of the robots that this transaction changed, each with its
--- newline.  Volatile, so that it sees what the statement that selects it has
--- written.
-create function coco.supply_changes()
+-- Robots whose lines the answer of this transaction has to carry, although it
+-- may not change them: what it says of them was committed before, and an nginx
+-- that gives the answer may not have heard of it yet.
+create function coco.supply_tell(p_serials text[])
+returns void language plpgsql as $$
+begin
+    perform set_config('coco.told', concat_ws(',',
+        nullif(current_setting('coco.told', true), ''),
+        array_to_string(p_serials, ',')), true);
+end $$;
+
+
+-- The lines of the robots that this transaction changed or tells of, and of
+-- p_serial, each with its newline.  Volatile, so that it sees what the
+-- statement that selects it has written.
+create function coco.supply_changes(p_serial text default null)
 returns text language plpgsql as $$
+declare
+    told text[] := string_to_array(current_setting('coco.told', true), ',');
 begin
     return coalesce((select string_agg(coco.supply_line(r) || e'\n', ''
                                        order by r.id collate "C")
                        from coco.resource r
-                      where r.change_txid = pg_current_xact_id_if_assigned()),
+                      where r.change_txid = pg_current_xact_id_if_assigned()
+                         or r.id = any (told || p_serial)),
                     '');
+end $$;
+
+
+-- Who repeats a request is told of the robots that the first one changed.
+alter table coco.idempotency_key add column serials text[];
+
+create or replace function coco.idempotency_begin(p_caller text, p_route text,
+                                                  p_key text,
+                                                  p_body_hash bytea,
+                                                  out status integer,
+                                                  out response text)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    kept coco.idempotency_key;
+begin
+    if p_key is null then
+        return;
+    end if;
+
+    -- status 0 is never seen: finish, or a rollback, follows
+    insert into coco.idempotency_key as i
+           (caller, route, key, body_hash, status, response)
+    values (p_caller, p_route, p_key, p_body_hash, 0, '')
+    on conflict (caller, route, key) do update
+       set body_hash = excluded.body_hash, created_at = now()
+     where i.created_at < now() - interval '24 hours';
+
+    if found then
+        return;
+    end if;
+
+    select * into kept from coco.idempotency_key i
+     where i.caller = p_caller and i.route = p_route and i.key = p_key;
+
+    if kept.body_hash is distinct from p_body_hash then
+        status := 422;
+        response := 'The Idempotency-Key was used with another body.';
+    else
+        status := kept.status;
+        response := kept.response;
+        perform coco.supply_tell(kept.serials);
+    end if;
+end $$;
+
+create or replace function coco.idempotency_finish(p_caller text,
+                                                   p_route text, p_key text,
+                                                   p_status integer,
+                                                   p_response text)
+returns void language plpgsql as $$
+begin
+    if p_key is null then
+        return;
+    end if;
+
+    if p_status >= 400 then
+        delete from coco.idempotency_key
+         where caller = p_caller and route = p_route and key = p_key;
+    else
+        update coco.idempotency_key
+           set status = p_status, response = p_response,
+               serials = array(
+                   select r.id from coco.resource r
+                    where r.change_txid = pg_current_xact_id_if_assigned())
+         where caller = p_caller and route = p_route and key = p_key;
+    end if;
 end $$;
 
 
@@ -762,6 +843,10 @@ begin
 
         update coco.quote q set released_at = clock_timestamp()
          where q.id = p_id and q.released_at is null;
+
+        if not found then
+            perform coco.supply_tell(array[robot]);
+        end if;
 
         status := 204;
         response := '';

@@ -119,10 +119,14 @@ class Database:
                           " order by created_at desc limit 1")
 
     def move(self, delivery, event, **body):
+        return self.write(*self.moving(delivery, event, **body))
+
+    @staticmethod
+    def moving(delivery, event, **body):
         moves = {status: {"to": MOVES[event].get(status, "?"),
                           "allowed": status in MOVES[event]}
                  for status in STATUSES}
-        return self.write("delivery_move", delivery, Json(moves), Json(body))
+        return "delivery_move", delivery, Json(moves), Json(body)
 
     def demand(self, **body):
         return self.write("demand_create", Json({**PLACES, **body}))

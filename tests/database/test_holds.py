@@ -48,8 +48,8 @@ def test_a_release_ends_its_own_hold_alone(db):
     assert db.hold("a", expires, quote=second)[0] == 200     # it had expired
     assert db.write("quote_release", first) == (204, "", [])
     assert db.line("a") == "a D 2 0 %d" % expires
-    assert db.write("quote_release", second) == (204, "", ["a D 3 0 0"])
-    assert db.write("quote_release", second) == (204, "", [])
+    for _ in range(2):      # a repeat may be the first that is heard of
+        assert db.write("quote_release", second) == (204, "", ["a D 3 0 0"])
     assert db.write("quote_release", uuid.uuid4())[0] == 404
 
 
@@ -71,7 +71,7 @@ def test_a_key_is_used_up_by_a_hold_alone(db):
     assert db.write(*call, 7, expires, "{}", key="k")[0] == 409
     first = db.write(*call, 0, expires, "{}", key="k")
     assert first == (200, "{}", ["a D 1 0 %d" % expires])
-    assert db.write(*call, 1, expires, "{}", key="k") == (200, "{}", [])
+    assert db.write(*call, 1, expires, "{}", key="k") == first
     assert db.value("select count(*) from coco.quote") == 1
 
 

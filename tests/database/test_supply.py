@@ -3,6 +3,7 @@ supply: every field, one event for what changed, one line for nginx."""
 
 import pytest
 from database import heartbeats, now_ms
+from psycopg2.extras import Json
 
 FIELDS = {"serial", "status", "battery", "lastSynced", "healthy", "deployed",
           "location", "futureDemand", "activeDemand", "needsMovement",
@@ -72,6 +73,29 @@ def test_what_changes_nothing_touches_nothing(db):
     assert db.patch("a", needs_pickup=True)[2] == []
     assert db.columns("a", "change_txid, xmin, data") == before
     assert len(db.told("a")) == 1
+
+
+def test_a_repeat_is_told_what_stands(db):
+    """Its nginx may not have heard of what the first one changed."""
+    known = [db.operate(serial) or serial for serial in ("a", "b")]
+    patch = "robot_patch", "a", Json({"needs_pickup": True})
+    first = db.write(*patch, key="k")
+    assert [line.split()[0] for line in first[2]] == ["a"]
+    assert db.write(*patch, key="k") == first
+    db.patch("a", needs_pickup=False)
+    assert db.write(*patch, key="k")[2] == [db.line("a")] != first[2]
+
+    delivery = db.deliver()
+    assign = db.moving(delivery, "assign", serial="b")
+    told = db.write(*assign, key="k")
+    assert told[0] == 200 and [line.split()[0] for line in told[2]] == ["b"]
+    assert db.write(*assign, key="k") == told
+
+    # of nobody else, and not in the next transaction
+    assert db.value("select coco.supply_changes()") == ""
+    assert db.value("select coco.supply_changes(%s)", known[1]) == \
+        told[2][0] + "\n"
+    assert db.value("select coco.supply_changes(%s)", "nobody") == ""
 
 
 def test_an_unknown_robot_is_none(db):
