@@ -69,7 +69,9 @@ static const ngx_coco_grpc_method_t  ngx_coco_dispatch_grpc_methods[] = {
 char *
 ngx_coco_dispatch_grpc(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    if (ngx_coco_beacon_init(cf) != NGX_OK) {
+    if (ngx_coco_beacon_init(cf) != NGX_OK
+        || ngx_coco_labor_init(cf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

@@ -1,14 +1,13 @@
 /*
  * The labor scope: the heartbeat cache as it stands, from the zone or from
  * Redis. Must never change the copy in Redis, nor show an operation state that
- * this host knows to be over.
+ * is over: it is the zone's, and Postgres' while the zone is not fresh.
  */
 
 #include "ngx_coco_dispatch_labor.h"
 #include "ngx_coco_base.h"
 #include "ngx_coco_grpc.h"
 #include "ngx_coco_message.h"
-#include "ngx_coco_pause.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_waiter.h"
 
@@ -19,7 +18,8 @@
 #define NGX_COCO_CACHE_KEY      "robot.heartbeat.cache."
 #define NGX_COCO_CACHE_KEY_LEN  (sizeof(NGX_COCO_CACHE_KEY) - 1)
 
-#define NGX_COCO_LABOR_TRIES    20    /* of 1 ms: the fleet is being written */
+/* How often the zone's record is read while somebody writes the fleet. */
+#define NGX_COCO_LABOR_READS    8
 
 
 typedef struct {
@@ -36,7 +36,8 @@ typedef struct {
     ngx_str_t             shared;     /* another request's document */
     int64_t               left;       /* ms; -1: without end, -2: none */
     ngx_uint_t            refused;    /* Redis did, and the log says why */
-    ngx_uint_t            tries;
+    ngx_uint_t            known;      /* the operation state is: */
+    coco_state_e          state;      /* NONE: the robot has none */
 } ngx_coco_labor_t;
 
 
@@ -52,15 +53,34 @@ static ngx_uint_t ngx_coco_labor_refused(ngx_coco_labor_t *labor,
     ngx_coco_outcome_e outcome, const redisReply *reply, int expected,
     const char *command);
 static void ngx_coco_labor_done(ngx_http_request_t *r, void *data);
-static ngx_int_t ngx_coco_labor_reply(ngx_http_request_t *r, void *data);
-static ngx_int_t ngx_coco_labor_state(ngx_coco_zone_t *zone,
-    const ngx_str_t *serial, coco_state_e *ret);
+static void ngx_coco_labor_stated(ngx_http_request_t *r, void *data);
+static void ngx_coco_labor_state_read(void *data, ngx_coco_outcome_e outcome,
+    PGresult *result);
+static ngx_int_t ngx_coco_labor_reply(ngx_http_request_t *r,
+    ngx_coco_labor_t *labor);
+static void ngx_coco_labor_state(ngx_coco_labor_t *labor,
+    const ngx_coco_zone_t *zone);
 static ngx_int_t ngx_coco_labor_state_set(ngx_pool_t *pool, ngx_str_t *copy,
     coco_state_e state);
 static ngx_int_t ngx_coco_labor_frame(ngx_pool_t *pool, const ngx_str_t *copy,
     ngx_str_t *ret);
 static ngx_int_t ngx_coco_labor_send(ngx_http_request_t *r,
     ngx_coco_document_e kind, ngx_str_t *document, const char *cache);
+
+
+static ngx_coco_pg_statement_t  ngx_coco_labor_operation = {
+    ngx_string("coco_labor_operation"),
+    "select o.operation_state from coco.robot_operation o"
+    " where o.serial = $1::text",
+    1, NGX_COCO_PG_POINT, 0
+};
+
+
+ngx_int_t
+ngx_coco_labor_init(ngx_conf_t *cf)
+{
+    return ngx_coco_pg_statement_add(cf, &ngx_coco_labor_operation);
+}
 
 
 ngx_int_t
@@ -288,7 +308,10 @@ ngx_coco_labor_done(ngx_http_request_t *r, void *data)
 {
     ngx_coco_labor_t  *labor = data;
 
-    ngx_int_t  rc;
+    ngx_int_t              rc;
+    ngx_coco_base_conf_t  *conf;
+
+    conf = ngx_coco_base_conf(r);
 
     if (labor->outcome != NGX_COCO_DONE || labor->refused) {
         rc = ngx_coco_reply_unavailable(r, "Redis",
@@ -301,33 +324,84 @@ ngx_coco_labor_done(ngx_http_request_t *r, void *data)
                                     "or it has expired.");
 
     } else {
-        rc = ngx_coco_labor_reply(r, labor);
+        ngx_coco_labor_state(labor, conf->zone);
+
+        /* that of the copy may be older: some changes reach it by the worker
+         * alone, or are overtaken there by a heartbeat. It waits for
+         * Postgres no longer than for Redis, and then stands as it is */
+
+        if (!labor->known && conf->pg) {
+            ngx_coco_waiter_timeout_set(labor->waiter, conf->redis_timeout);
+            ngx_coco_waiter_done_set(labor->waiter, ngx_coco_labor_stated);
+
+            if (ngx_coco_waiter_pg(labor->waiter, &ngx_coco_labor_operation,
+                                   &labor->serial, ngx_coco_labor_state_read)
+                == NGX_OK)
+            {
+                return;
+            }
+
+            rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+        } else {
+            rc = ngx_coco_labor_reply(r, labor);
+        }
     }
 
     ngx_coco_waiter_finalize(labor->waiter, rc);
 }
 
 
-static ngx_int_t
-ngx_coco_labor_reply(ngx_http_request_t *r, void *data)
+static void
+ngx_coco_labor_stated(ngx_http_request_t *r, void *data)
 {
     ngx_coco_labor_t  *labor = data;
 
+    ngx_coco_waiter_finalize(labor->waiter, ngx_coco_labor_reply(r, labor));
+}
+
+
+/* Without an answer the copy stands as it is. */
+
+static void
+ngx_coco_labor_state_read(void *data, ngx_coco_outcome_e outcome,
+    PGresult *result)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    if (outcome != NGX_COCO_DONE) {
+        return;
+    }
+
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        ngx_log_error(NGX_LOG_ERR, labor->request->connection->log, 0,
+                      "coco: postgres refused \"%V\": %s",
+                      &ngx_coco_labor_operation.name,
+                      PQresultErrorMessage(result));
+        return;
+    }
+
+    labor->known = 1;
+
+    if (PQntuples(result)) {
+        labor->state = coco_state_parse(ngx_coco_pg_field(result, 0, 0));
+    }
+}
+
+
+static ngx_int_t
+ngx_coco_labor_reply(ngx_http_request_t *r, ngx_coco_labor_t *labor)
+{
     int64_t           until;
-    ngx_int_t         rc, known;
+    ngx_int_t         rc;
     ngx_str_t         document;
-    coco_state_e      state;
     ngx_coco_zone_t  *zone;
 
     zone = ngx_coco_base_conf(r)->zone;
-    known = ngx_coco_labor_state(zone, &labor->serial, &state);
 
-    if (known == NGX_AGAIN && labor->tries++ < NGX_COCO_LABOR_TRIES) {
-        return ngx_coco_pause(r, 1, ngx_coco_labor_reply, labor);
-    }
-
-    if (known == NGX_OK
-        && ngx_coco_labor_state_set(r->pool, &labor->copy, state) != NGX_OK)
+    if (labor->state != COCO_STATE_NONE
+        && ngx_coco_labor_state_set(r->pool, &labor->copy, labor->state)
+           != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -347,7 +421,7 @@ ngx_coco_labor_reply(ngx_http_request_t *r, void *data)
         }
     }
 
-    if (zone && known != NGX_AGAIN && labor->left != -2) {
+    if (zone && labor->known && labor->left != -2) {
         until = labor->left < 0 ? INT64_MAX : labor->asked + labor->left;
 
         ngx_coco_zone_document_put(zone, labor->kind, &labor->serial,
@@ -363,50 +437,54 @@ ngx_coco_labor_reply(ngx_http_request_t *r, void *data)
 
 
 /* The operation state of the zone's record, which a change of this host has
- * already reached. NGX_DECLINED: none is known. NGX_AGAIN: it is being
- * written. */
+ * already reached. */
 
-static ngx_int_t
-ngx_coco_labor_state(ngx_coco_zone_t *zone, const ngx_str_t *serial,
-    coco_state_e *ret)
+static void
+ngx_coco_labor_state(ngx_coco_labor_t *labor, const ngx_coco_zone_t *zone)
 {
     uint32_t                    robot;
     uint64_t                    begun;
+    ngx_uint_t                  i;
+    coco_state_e                state;
     const coco_fleet_index_t   *fleet;
     const coco_supply_state_t  *known;
 
     if (zone == NULL || !ngx_coco_zone_fresh(zone)) {
-        return NGX_DECLINED;
+        return;
     }
 
     fleet = ngx_coco_zone_fleet(zone);
 
-    if (fleet == NULL) {
-        return NGX_DECLINED;
+    if (fleet == NULL || ngx_coco_zone_full(zone)) {
+        return;
     }
 
-    begun = coco_fleet_index_begin(fleet);
+    for (i = 0; i < NGX_COCO_LABOR_READS; i++) {
 
-    if (begun & 1) {
-        return NGX_AGAIN;
-    }
+        begun = coco_fleet_index_begin(fleet);
 
-    *ret = COCO_STATE_NONE;
-    robot = coco_fleet_index_find(fleet, ngx_coco_str(*serial));
+        if (begun & 1) {
+            ngx_cpu_pause();
+            continue;
+        }
 
-    if (robot != COCO_ROBOT_NONE) {
-        known = coco_fleet_index_state(fleet, robot);
+        state = COCO_STATE_NONE;
+        robot = coco_fleet_index_find(fleet, ngx_coco_str(labor->serial));
 
-        if (known->parts & COCO_SUPPLY_BUSINESS) {
-            *ret = known->business.operation_state;
+        if (robot != COCO_ROBOT_NONE) {
+            known = coco_fleet_index_state(fleet, robot);
+
+            if (known->parts & COCO_SUPPLY_BUSINESS) {
+                state = known->business.operation_state;
+            }
+        }
+
+        if (coco_fleet_index_end(fleet, begun)) {
+            labor->state = state;
+            labor->known = 1;
+            return;
         }
     }
-
-    if (!coco_fleet_index_end(fleet, begun)) {
-        return NGX_AGAIN;
-    }
-
-    return *ret == COCO_STATE_NONE ? NGX_DECLINED : NGX_OK;
 }
 
 

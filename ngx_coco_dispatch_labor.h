@@ -8,6 +8,9 @@
 #include "ngx_coco.h"
 #include "ngx_coco_route.h"
 
+/* Where its statements are used. */
+ngx_int_t ngx_coco_labor_init(ngx_conf_t *cf);
+
 /* Answers with the heartbeat cache, as JSON or, to a call, as a RobotState.
  * Returns what ngx_http_finalize_request takes; *serial is valid as long as
  * the request. */

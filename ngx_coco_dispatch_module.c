@@ -258,6 +258,7 @@ ngx_coco_dispatch(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     dcf->used = 1;
 
     if (ngx_coco_beacon_init(cf) != NGX_OK
+        || ngx_coco_labor_init(cf) != NGX_OK
         || ngx_coco_quote_init(cf) != NGX_OK
         || ngx_coco_demand_init(cf) != NGX_OK
         || ngx_coco_supply_list_init(cf) != NGX_OK)

@@ -106,6 +106,10 @@ sub stale {
     state('s310-stale', 'ON_TRIP');
     like(got('s310-stale', 'MISS', 'nothing is served from it'), qr/ON_TRIP/,
         'but what is true');
+    robot('s310-known', state => 'PARKED', operation => 'GROUNDED');
+    state('s310-known', 'PARKED');
+    like(got('s310-known', 'MISS', 'nor by Redis alone'), qr/GROUNDED/,
+        'the operation state is that of Postgres');
     worker_start();
     ok(await_fresh(), 'fresh again');
     return;
@@ -205,7 +209,7 @@ GET /fleet/v1/labor/robots/s310-b
 
 
 
-=== TEST 10: Postgres is not asked
+=== TEST 10: without Postgres
 --- http_config eval: Coco::down('postgres')
 --- request
 GET /fleet/v1/labor/robots/s310-b
@@ -214,7 +218,18 @@ GET /fleet/v1/labor/robots/s310-b
 
 
 
-=== TEST 11: from the zone
+=== TEST 11: without a zone the operation state is Postgres'
+--- init
+main::robot('s310-state', state => 'PARKED', operation => 'GROUNDED');
+main::state('s310-state', 'PARKED');
+--- request
+GET /fleet/v1/labor/robots/s310-state
+--- response_body chomp
+{"serial":"s310-state", "operationState": "GROUNDED", "x":1}
+
+
+
+=== TEST 12: from the zone
 --- http_config eval: Coco::http_config(coco_zone => '16m robots=5000')
 --- config eval: Coco::locations() . "location /metrics { coco_metrics; }\n"
 --- init
