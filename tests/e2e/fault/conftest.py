@@ -5,6 +5,7 @@ import sys
 import pytest
 
 sys.path[:0] = [os.path.join(os.path.dirname(__file__), ".."),
+                os.path.join(os.path.dirname(__file__), "../grpc"),
                 os.path.dirname(__file__)]
 
 from field import SEED, Field       # noqa: E402

@@ -1,0 +1,124 @@
+"""nginx's processes as the kernel shows them: which there are, which listens
+to the feed, and which is writing the zone.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import time
+
+from harness import await_for
+
+ZONE = 64 << 20         # coco_zone of coco.conf
+
+
+def workers(stack):
+    """Pids, the oldest first."""
+    master = stack.pid("nginx")
+    with open("/proc/%d/task/%d/children" % (master, master)) as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def reload(stack):
+    """Returns once new processes serve; the old ones' pids."""
+    old = workers(stack)
+    os.kill(stack.pid("nginx"), signal.SIGHUP)
+    await_for("as many new processes",
+              lambda: len(set(workers(stack)) - set(old)) == len(old))
+    return old
+
+
+def kill(stack, pids):
+    """Returns once others are in their place."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    await_replaced(stack, pids)
+
+
+def await_replaced(stack, pids):
+    await_for("others in their place", lambda: not set(pids) & set(
+        workers(stack)) and len(workers(stack)) >= len(pids))
+
+
+def holder(system, stack):
+    """The process that listens to both channels of the feed."""
+    return await_for("one listens to the feed", lambda: _holder(system, stack))
+
+
+def _holder(system, stack):
+    for client in system.redis.client_list(_type="pubsub"):
+        if client["sub"] == "2":
+            port = int(client["addr"].rsplit(":", 1)[1])
+            inode = socket_inode(port, stack.redis_port)
+            for pid in workers(stack):
+                if "socket:[%s]" % inode in descriptors(pid):
+                    return pid
+    return None
+
+
+def descriptors(pid):
+    """What its open files are; they come and go meanwhile."""
+    folder, found = "/proc/%d/fd/" % pid, set()
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(folder + fd))
+    return found
+
+
+def socket_inode(local, remote):
+    """Of the connection from this port to that one, None when it is gone."""
+    with open("/proc/net/tcp") as file:
+        for row in file.readlines()[1:]:
+            _, here, there, *rest = row.split()
+            if (int(here.split(":")[1], 16), int(there.split(":")[1], 16)) \
+                    == (local, remote):
+                return rest[6]
+    return None
+
+
+class Lock:
+    """The mutex of the zone: its memory begins with the pid of who has it."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        with open("/proc/%d/maps" % pid) as file:
+            for row in file:
+                begin, end = (int(n, 16) for n in
+                              re.match(r"(\w+)-(\w+)", row).groups())
+                if end - begin == ZONE and " rw-s " in row:
+                    break
+            else:
+                raise AssertionError("no zone in process %d" % pid)
+        self._begin = begin
+        self._memory = os.open("/proc/%d/mem" % pid, os.O_RDONLY)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self._memory)
+
+    def mine(self):
+        return int.from_bytes(os.pread(self._memory, 8, self._begin),
+                              "little") == self.pid
+
+    def stop_inside(self, seconds=10):
+        """Stops the process again and again, until that is while it has the
+        mutex; returns with it stopped."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            os.kill(self.pid, signal.SIGSTOP)
+            await_stopped(self.pid)
+            if self.mine():
+                return
+            os.kill(self.pid, signal.SIGCONT)
+            time.sleep(0.0005)
+        raise AssertionError("it was never stopped inside")
+
+
+def await_stopped(pid):
+    def stopped():
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "T"
+    await_for("process %d is stopped" % pid, stopped, every=0)
