@@ -74,7 +74,7 @@ coco_rows_history_row(coco_pg_t *pg, const coco_item_t *item)
     coco_pg_uuid(pg, &item->heartbeat.id);
     coco_pg_time(pg, item->heartbeat.received_at);
     coco_pg_text(pg, coco_state_name(item->state));
-    coco_pg_json(pg, item->details);
+    coco_pg_text(pg, item->details);
 }
 
 

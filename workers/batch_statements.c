@@ -37,7 +37,11 @@
     "  else r.lid_open end,"                                                  \
     " lid_at = greatest(r.lid_at, excluded.lid_at)"
 
-/* A robot is locked as an empty row first (never seen by others, for the same
+/* What each heartbeat brings as JSON is text until its row is made: parsing
+ * leaves kilobytes behind, which parameters keep to their end, in blocks so
+ * small that the server gives each back to the system and asks for it anew.
+ *
+ * A robot is locked as an empty row first (never seen by others, for the same
  * transaction fills it): order_ts -infinity says that nothing was heard. */
 const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
 
@@ -75,9 +79,10 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
  * what a heartbeat costs it. order_ts is null unless the row is a robot's
  * newest; robot_state is locked, so that nothing can come between. */
 [COCO_S_HISTORY] = {
-    "with u as materialized (select * from unnest($1::text[],"
+    "with u as materialized (select serial, date, id, received_at, state,"
+    "  details::jsonb as details, order_ts from unnest($1::text[],"
     "  $2::timestamptz[], $3::uuid[], $4::timestamptz[], $5::text[],"
-    "  $6::jsonb[], $7::timestamptz[])"
+    "  $6::text[], $7::timestamptz[])"
     "  u (serial, date, id, received_at, state, details, order_ts)),"
     " h as (insert into coco.state_history (serial, date, id, received_at,"
     "  state, details)"
@@ -87,20 +92,21 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     "  select serial, id, state, date, received_at, order_ts, details from u"
     "  where order_ts is not null" COCO_STATE_UPDATE ")"
     " select count(*) from h",
-    "tTuTtjT", "state" },
+    "tTuTttT", "state" },
 
 /* What was stored before its day became late is not stored again. "offset 0"
  * keeps this a lookup of one key, whatever the planner believes. */
 [COCO_S_HISTORY_LATE] = {
     "insert into coco.state_history_late (serial, date, id, received_at,"
     " state, details)"
-    " select u.* from unnest($1::text[], $2::timestamptz[], $3::uuid[],"
-    " $4::timestamptz[], $5::text[], $6::jsonb[])"
+    " select serial, date, id, received_at, state, details::jsonb"
+    " from unnest($1::text[], $2::timestamptz[], $3::uuid[],"
+    " $4::timestamptz[], $5::text[], $6::text[])"
     " u (serial, date, id, received_at, state, details)"
     " where not exists (select from coco.state_history h"
     "  where h.serial = u.serial and h.date = u.date and h.id = u.id offset 0)"
     " on conflict do nothing",
-    "tTuTtj", "state" },
+    "tTuTtt", "state" },
 
 [COCO_S_HISTORY_STORED] = {
     "select u.n, h.received_at from unnest($1::text[], $2::timestamptz[],"
@@ -514,8 +520,10 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
 [COCO_S_SUPPLY_TELEMETRY] = {
     "insert into coco.resource as r (id, data, telemetry_id, telemetry_ts,"
     " telemetry_order_ts, lid_open, lid_at)"
-    " select * from unnest($1::text[], $2::jsonb[], $3::uuid[],"
-    " $4::timestamptz[], $5::timestamptz[], $6::bool[], $7::timestamptz[])"
+    " select id, data::jsonb, telemetry_id, ts, order_ts, lid_open, lid_at"
+    " from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[],"
+    " $5::timestamptz[], $6::bool[], $7::timestamptz[])"
+    " u (id, data, telemetry_id, ts, order_ts, lid_open, lid_at)"
     " on conflict (id) do update set data = r.data || excluded.data,"
     " telemetry_id = excluded.telemetry_id,"
     " telemetry_ts = excluded.telemetry_ts,"
@@ -525,7 +533,7 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " or (excluded.telemetry_order_ts, excluded.telemetry_ts,"
     "   excluded.telemetry_id)"
     "  > (r.telemetry_order_ts, r.telemetry_ts, r.telemetry_id)",
-    "tjuTTbT", "dispatch" },
+    "ttuTTbT", "dispatch" },
 
 [COCO_S_SUPPLY_LID] = {
     "insert into coco.resource as r (id, data, lid_open, lid_at)"

@@ -417,7 +417,7 @@ coco_supply_write_telemetry(coco_writer_t *w)
         lid = row->record.has_lid && !row->lid_apart;
 
         coco_pg_text(pg, row->serial);
-        coco_pg_json(pg, (coco_str_t) { data, out.len });
+        coco_pg_text(pg, (coco_str_t) { data, out.len });
         coco_pg_uuid(pg, &row->record.order.id);
         coco_pg_time(pg, row->record.order.ts);
         coco_pg_time(pg, row->record.order.order_ms);
