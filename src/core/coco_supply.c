@@ -58,7 +58,11 @@ coco_supply_merge(coco_supply_state_t *state, const coco_supply_state_t *from)
         newer |= COCO_SUPPLY_DEMAND;
     }
 
-    if ((both & COCO_SUPPLY_LID) && from->lid.at > state->lid.at) {
+    if ((both & COCO_SUPPLY_LID)
+        && (from->lid.at > state->lid.at
+            || (from->lid.at == state->lid.at
+                && from->lid.open && !state->lid.open)))
+    {
         newer |= COCO_SUPPLY_LID;
     }
 

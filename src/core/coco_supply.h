@@ -74,7 +74,8 @@ typedef struct {
     int64_t       held_until;      /* ms; 0: no quote holds it */
 } coco_supply_demand_t;
 
-/* Newer by at, ms: of an event, or of a heartbeat that speaks of the lid. */
+/* Newer by at, ms: of an event, or of a heartbeat that speaks of the lid. Of
+ * two at the same time the open one counts, whichever came first. */
 typedef struct {
     int64_t       at;
     bool          open;

@@ -285,6 +285,16 @@ parts_are_newer_by_themselves(void **state)
                      | COCO_SUPPLY_BUSINESS);
     assert_true(robot.lid.open);
 
+    /* of two lids at the same time the open one */
+    from.lid.open = false;
+    assert_int_equal(coco_supply_merge(&robot, &from), 0);
+    assert_true(robot.lid.open);
+
+    robot.lid.open = false;
+    from.lid.open = true;
+    assert_int_equal(coco_supply_merge(&robot, &from), COCO_SUPPLY_LID);
+    assert_true(robot.lid.open);
+
     from.parts = 0;
     from.lid.at++;
     assert_int_equal(coco_supply_merge(&robot, &from), 0);
