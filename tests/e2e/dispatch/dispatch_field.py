@@ -222,10 +222,14 @@ class Nginx:
         self.process.send_signal(signal.SIGHUP)
         await_for("new workers", lambda: self.workers() - old)
 
-    def close(self):
+    def kill(self):
+        """Whatever state it is in."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
+
+    def close(self):
+        self.kill()
         with open(self.log_path, errors="replace") as file:
             bad = re.findall(r".*(?:\[alert\]|\[emerg\]|on signal (?!9)).*",
                              file.read())
