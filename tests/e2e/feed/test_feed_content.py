@@ -37,7 +37,8 @@ def test_a_worker_is_heard(nginx, worker, robot, place):
     other = new_serial("feed")
     beats.publish(line(robot, place + 0.01),
                   "%s B 1 PARKED t-----\n" % other)
-    await_for("it has moved", lambda: one.quote(place)["distanceMeters"] > STEP - 1)
+    await_for("it has moved",
+              lambda: one.quote(place)["distanceMeters"] > STEP - 1)
 
     # what is none is refused, the rest counts
     before = one.metrics()

@@ -34,10 +34,13 @@ def locked(backends):
         watcher.connection and watcher.connection.close()
 
 
-def single(nginx, **named):
-    """One process, and patience."""
-    return nginx([(r"coco_postgres_timeout \w+", "coco_postgres_timeout 20s")],
-                 "master_process off;", **named)
+def single(nginx, globals_="master_process off;", **named):
+    """One process, patient, whose connections wait for no lock any more."""
+    one = nginx([(r"coco_postgres_timeout \w+", "coco_postgres_timeout 20s"),
+                 (r"worker_processes \w+", "worker_processes 1")],
+                globals_, **named)
+    await_for("ready", lambda: one.session.get(one.http + "/readyz").ok)
+    return one
 
 
 class Quote(threading.Thread):
@@ -127,8 +130,7 @@ def test_clients_that_go_away(nginx, backends, robot, place):
 
 
 def test_a_reload_waits_for_requests(nginx, backends, robot, place):
-    one = nginx([(r"coco_postgres_timeout \w+", "coco_postgres_timeout 20s")],
-                **NO_ZONE)
+    one = single(nginx, "", **NO_ZONE)
     with locked(backends) as waiting:
         quote = Quote(one, place)
         await_for("it waits", lambda: waiting() == 1)
