@@ -90,10 +90,10 @@ create function coco.supply_line(r coco.resource)
 returns text language sql stable parallel safe as $$
     select r.id
         || case when r.telemetry_order_ts is null then '' else
-               ' T ' || round((r.data #>> '{location,latitude}')::numeric
-                              * 10000000)::integer
-            || ' ' || round((r.data #>> '{location,longitude}')::numeric
-                            * 10000000)::integer
+               ' T ' || ((r.data #>> '{location,latitude}')::double precision
+                         * 10000000)::integer
+            || ' ' || ((r.data #>> '{location,longitude}')::double precision
+                       * 10000000)::integer
             || ' ' || (r.data ->> 'battery')
             || ' ' || coco.to_ms(r.telemetry_order_ts)
             || ' ' || coco.to_ms(r.telemetry_ts)

@@ -6,7 +6,6 @@ import random
 import struct
 import subprocess
 import uuid
-from decimal import ROUND_HALF_UP, Decimal
 
 import native
 import pytest
@@ -38,9 +37,8 @@ def single(number):
 
 
 def e7(degrees):
-    """As Postgres reads a number of JSON, and rounds it."""
-    return int((Decimal(repr(degrees)) * 10000000).quantize(
-        Decimal(1), ROUND_HALF_UP))
+    """A half is rounded to the even number, as the worker does."""
+    return round(degrees * 10000000)
 
 
 def row(chance, serial):
@@ -61,7 +59,7 @@ def row(chance, serial):
     if chance.random() < 0.8:
         parts |= T
         place = {"latitude": chance.choice([0, -90, 90, 52.123456789012345,
-                                            -1e-9, 5e-8,
+                                            -1e-9, 5e-8, 15e-8, 60.12345675,
                                             chance.uniform(-90, 90)]),
                  "longitude": chance.choice([0, -180, 180, 1e-7,
                                              chance.uniform(-180, 180)])}

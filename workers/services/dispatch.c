@@ -79,10 +79,13 @@ coco_service_dispatch_state(coco_supply_state_t *ret,
     if (record->heard) {
         ret->parts |= COCO_SUPPLY_TELEMETRY;
         ret->telemetry.order = record->order;
+
+        /* a half to the even one, as the database's casts do */
         ret->telemetry.latitude_e7
-            = (int32_t) lround(hb->latitude * COCO_DEGREE_E7);
+            = (int32_t) lrint(hb->latitude * COCO_DEGREE_E7);
         ret->telemetry.longitude_e7
-            = (int32_t) lround(hb->longitude * COCO_DEGREE_E7);
+            = (int32_t) lrint(hb->longitude * COCO_DEGREE_E7);
+
         ret->telemetry.battery_percent = (float) hb->battery_percent;
         ret->telemetry.healthy = hb->healthy;
     }

@@ -392,6 +392,23 @@ def test_lines_are_the_row(servers, lane):
     assert parts(line) == {"L": [str(ts + 50), "1"]}
 
 
+def test_places_are_rounded_as_in_the_row(servers, lane):
+    """To 1e-7 degrees: halves, and numbers that doubles only nearly are."""
+    chance, feed, ts = random.Random(3), Feed(servers), now()
+    values = [5e-8, -5e-8, 15e-8, 25e-8, 60.12345675, -60.12345685]
+    values += [round(chance.uniform(-90, 90), 8) for _ in range(400)]
+    for i, value in enumerate(values):
+        lane.push("r-%03d" % i, json.dumps({
+            "ts": ts, "state": "PARKED", "healthy": True,
+            "battery": {"percent": 50},
+            "location": {"latitude": value, "longitude": -value}}))
+    lane.done()
+    for i in range(len(values)):
+        serial = "r-%03d" % i
+        line, = feed.lines(serial)
+        assert parts(line)["T"] == stored(servers, serial)["T"], values[i]
+
+
 def test_one_message_a_batch_behind_the_invalidations(servers, drive):
     lane = drive(shards=1, linger=300)
     lane.push("warm", heartbeat(now()))
