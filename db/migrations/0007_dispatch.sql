@@ -908,6 +908,7 @@ create function coco.supply_sweep(p_online_ms bigint)
 returns integer language plpgsql as $$
 declare
     at     timestamptz := date_trunc('milliseconds', clock_timestamp());
+    heard  timestamptz := at - p_online_ms * interval '1 millisecond';
     swept  integer := 0;
     robot  text;
     due    coco.demand;
@@ -919,8 +920,7 @@ begin
     for robot in
         with silent as (
             select r.id from coco.resource r
-             where r.telemetry_order_ts
-                   < at - p_online_ms * interval '1 millisecond'
+             where r.telemetry_order_ts < heard
                and r.data ->> 'status' = 'ONLINE'
              limit 1000 for update skip locked)
         update coco.resource r
