@@ -25,8 +25,9 @@ class Rules:
 def distance(a, b):
     """Haversine, metres."""
     north, south = (math.radians(p["latitude"]) for p in (a, b))
-    half = math.sin((south - north) / 2) ** 2 + math.cos(north) * math.cos(
-        south) * math.sin(math.radians(b["longitude"] - a["longitude"]) / 2) ** 2
+    east = math.radians(b["longitude"] - a["longitude"])
+    half = (math.sin((south - north) / 2) ** 2
+            + math.cos(north) * math.cos(south) * math.sin(east / 2) ** 2)
     return 2 * RADIUS * math.asin(math.sqrt(min(1.0, half)))
 
 
