@@ -4,7 +4,6 @@ to the feed, and which is writing the zone.
 
 import contextlib
 import os
-import re
 import signal
 import time
 
@@ -77,44 +76,36 @@ def socket_inode(local, remote):
     return None
 
 
-class Lock:
-    """The mutex of the zone: its memory begins with the pid of who has it."""
-
-    def __init__(self, pid):
-        self.pid = pid
-        with open("/proc/%d/maps" % pid) as file:
-            for row in file:
-                begin, end = (int(n, 16) for n in
-                              re.match(r"(\w+)-(\w+)", row).groups())
-                if end - begin == ZONE and " rw-s " in row:
-                    break
-            else:
-                raise AssertionError("no zone in process %d" % pid)
-        self._begin = begin
-        self._memory = os.open("/proc/%d/mem" % pid, os.O_RDONLY)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        os.close(self._memory)
-
-    def mine(self):
-        return int.from_bytes(os.pread(self._memory, 8, self._begin),
-                              "little") == self.pid
-
-    def stop_inside(self, seconds=10):
-        """Stops the process again and again, until that is while it has the
-        mutex; returns with it stopped."""
-        until = time.monotonic() + seconds
+def stop_inside(pids, seconds=10):
+    """Stops one after the other, again and again, until one is stopped that
+    has the mutex of the zone; returns its pid."""
+    until = time.monotonic() + seconds
+    with contextlib.ExitStack() as stack:
+        memories = [(pid, *stack.enter_context(zone(pid))) for pid in pids]
         while time.monotonic() < until:
-            os.kill(self.pid, signal.SIGSTOP)
-            await_stopped(self.pid)
-            if self.mine():
-                return
-            os.kill(self.pid, signal.SIGCONT)
-            time.sleep(0.0005)
-        raise AssertionError("it was never stopped inside")
+            for pid, memory, begin in memories:
+                os.kill(pid, signal.SIGSTOP)
+                await_stopped(pid)
+                # the zone begins with the pid of who has its mutex
+                if int.from_bytes(os.pread(memory, 8, begin), "little") == pid:
+                    return pid
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(0.002)       # in which they do what they have to
+    raise AssertionError("none was ever stopped inside")
+
+
+@contextlib.contextmanager
+def zone(pid):
+    """(the process' memory, where the zone begins in it)"""
+    with open("/proc/%d/maps" % pid) as file:
+        ranges = [[int(n, 16) for n in row.split()[0].split("-")]
+                  for row in file if " rw-s " in row]
+    begin, = [begin for begin, end in ranges if end - begin == ZONE]
+    memory = os.open("/proc/%d/mem" % pid, os.O_RDONLY)
+    try:
+        yield memory, begin
+    finally:
+        os.close(memory)
 
 
 def await_stopped(pid):
