@@ -40,12 +40,14 @@ ngx_coco_pg_statement_t  ngx_coco_feed_page_statement = {
 
 /* A transaction that had not ended by that snapshot is not visible in it,
  * however late it commits; most are found by the index, as they began after
- * the oldest that was under way then. */
+ * the oldest that was under way then. One that is yet to begin has changed
+ * nothing: rows name such when a dump of another server was restored. */
 
 ngx_coco_pg_statement_t  ngx_coco_feed_changes_statement = {
     ngx_string("coco_feed_changes"),
     NGX_COCO_PAGES_SELECT(
         " and r.change_txid >= pg_snapshot_xmin($2::pg_snapshot)"
+        " and r.change_txid < pg_snapshot_xmax(pg_current_snapshot())"
         " and not pg_visible_in_snapshot(r.change_txid, $2::pg_snapshot)"),
     2, NGX_COCO_PG_POINT, 0
 };

@@ -22,6 +22,7 @@ class Follower:
     POLL = ("select r.id, coco.supply_line(r), pg_current_snapshot()::text"
             "  from (select 1) one left join coco.resource r"
             "    on r.change_txid >= pg_snapshot_xmin(%s::pg_snapshot)"
+            "   and r.change_txid < pg_snapshot_xmax(pg_current_snapshot())"
             "   and not pg_visible_in_snapshot(r.change_txid,"
             "                                  %s::pg_snapshot)")
 

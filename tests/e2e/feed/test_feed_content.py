@@ -97,6 +97,24 @@ def test_more_than_a_page_changes_at_once(nginx, worker, fleet, backends):
     await_for("and again", lambda: one.quote(0.0)["feasible"], 2)
 
 
+def test_a_dump_was_restored(nginx, worker, fleet, robot, place):
+    """Rows of a server that had counted further: they have not changed."""
+    fleet.sql("""
+        update coco.resource set change_txid =
+               (pg_current_xact_id()::text::bigint + 1000000)::text::xid8
+         where id = any (%s)
+    """, MANY)
+    worker()
+    one = nginx()
+    one.await_fresh()
+    before = lines(one)
+    for state in ("GROUNDED", "PARKED"):
+        fleet.business([robot], state)
+        await_for("it is seen", lambda: one.quote(place)["feasible"] == (
+            state == "PARKED"), 1)
+    assert lines(one) == before + 2
+
+
 def test_all_is_invalid(nginx, worker, fleet, robot, place, backends):
     worker()
     one = nginx()
