@@ -144,15 +144,18 @@ ngx_coco_zone_batch_put(ngx_coco_zone_t *zone,
     for (i = 0; i < batch->n; i++) {
         if (coco_fleet_index_put(zone->fleet, batch->serials[i],
                                  &batch->states[i], now)
-            == COCO_ERROR)
+            == COCO_ERROR
+            && !zone->shared->full)
         {
+            /* under the lock, too: it ends when the fleet is emptied */
+            zone->shared->full = 1;
             full = 1;
         }
     }
 
     ngx_coco_zone_unlock(zone);
 
-    if (full && ngx_atomic_cmp_set(&zone->shared->full, 0, 1)) {
+    if (full) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "coco_zone has no room for more than %uD robots: the "
                       "supply comes from Postgres; raise robots=, and the "
