@@ -269,7 +269,12 @@ ngx_coco_feed_release(ngx_coco_feed_t *feed)
 static void
 ngx_coco_feed_listen(ngx_coco_feed_t *feed, int64_t now)
 {
-    ngx_coco_feed_workers_forget(&feed->workers, now - NGX_COCO_FEED_FORGET);
+    if (ngx_coco_feed_workers_forget(&feed->workers,
+                                     now - NGX_COCO_FEED_FORGET))
+    {
+        /* nobody will tell what such a worker had committed last */
+        ngx_coco_feed_restart(feed);
+    }
 
     if (feed->pinged) {
 

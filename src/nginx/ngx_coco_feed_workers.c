@@ -49,12 +49,13 @@ ngx_coco_feed_workers_bye(ngx_coco_feed_workers_t *workers, coco_str_t name)
 }
 
 
-void
+ngx_uint_t
 ngx_coco_feed_workers_forget(ngx_coco_feed_workers_t *workers, int64_t at)
 {
-    ngx_uint_t  i;
+    ngx_uint_t  i, count;
 
     i = 0;
+    count = workers->count;
 
     while (i < workers->count) {
 
@@ -65,6 +66,8 @@ ngx_coco_feed_workers_forget(ngx_coco_feed_workers_t *workers, int64_t at)
 
         i++;
     }
+
+    return count - workers->count;
 }
 
 

@@ -31,8 +31,9 @@ ngx_int_t ngx_coco_feed_workers_hear(ngx_coco_feed_workers_t *workers,
 void ngx_coco_feed_workers_bye(ngx_coco_feed_workers_t *workers,
     coco_str_t name);
 
-/* Those that have been silent since `at` will not come back. */
-void ngx_coco_feed_workers_forget(ngx_coco_feed_workers_t *workers,
+/* Those that have been silent since `at` will not come back. Returns how many
+ * there were. */
+ngx_uint_t ngx_coco_feed_workers_forget(ngx_coco_feed_workers_t *workers,
     int64_t at);
 
 /* The one that has been silent for longest; NULL: none is known. */
