@@ -41,19 +41,20 @@ def ours(stack, port):
     conf = re.sub(r"(?m)^\s*(worker_processes|worker_cpu_affinity|pid|"
                   r"keepalive_requests|access_log)\s[^;]*;", "", conf)
     conf = re.sub(r"\b%d\b" % stack.port, str(port), conf)
+    conf = re.sub(r"\b%d\b" % (stack.port + 7), str(stack.free_port), conf)
     conf = re.sub(r"(?m)^http\s*{", "http {\n    access_log off;\n"
                   "    keepalive_requests 100000000;", conf)
     return ("worker_processes 1;\nworker_cpu_affinity 01;\npid %s;\n"
             % os.path.join(stack.folder, "bench.pid") + conf)
 
 
-def peers(stack, port, labor, robot):
+def peers(stack, port, labor="", robot="", quote=""):
     with open(os.path.join(common.ROOT, "bench", "peers.conf")) as file:
         conf = file.read()
     for name, value in (("modules", MODULES), ("folder", stack.folder),
                         ("token", stack.token), ("port", port),
                         ("redis", stack.redis_port), ("labor", labor),
-                        ("robot", robot)):
+                        ("robot", robot), ("quote", quote)):
         conf = conf.replace("{%s}" % name, str(value))
     return conf
 
@@ -64,15 +65,16 @@ def get(stack, url):
         return reply.read().decode()
 
 
-def wrk(stack, url, seconds):
+def wrk(stack, url, seconds, script="wrk.lua", **environment):
     """Returns requests per second and the p99 in ms."""
     host, _, prefix = url.partition("/")
     done = subprocess.run(
         ["taskset", "-c", str(common.CPUS - 1), "wrk", "-t1",
          "-c%d" % CONNECTIONS, "-d%ds" % seconds, "--latency", "-s",
-         os.path.join(common.ROOT, "bench", "wrk.lua"), "http://" + host],
-        env=dict(os.environ, WRK_PREFIX="/" + prefix, WRK_TOKEN=stack.token,
-                 WRK_ROBOTS=str(ROBOTS)),
+         os.path.join(common.ROOT, "bench", script), "http://" + host],
+        env={**os.environ, "WRK_PREFIX": "/" + prefix,
+             "WRK_TOKEN": stack.token, "WRK_ROBOTS": str(ROBOTS),
+             **environment},
         capture_output=True, text=True, timeout=60)
     result = re.search(r"^RESULT ([0-9.]+) (\d+) (\d+)$", done.stdout, re.M)
     if result is None or int(result[3]) > 0:
