@@ -321,12 +321,12 @@ ngx_coco_zone_argument(ngx_conf_t *cf, ngx_coco_zone_t *zone,
 }
 
 
-/* NGX_DECLINED: the area is too small. */
+/* NGX_DECLINED: the area is too small. NULL: would one of the size do? */
 
 static ngx_int_t
 ngx_coco_zone_layout(ngx_coco_zone_t *zone, size_t size, u_char *area)
 {
-    size_t  fleet, used, set;
+    size_t  epochs, fleet, large, set;
 
     for (zone->nepochs = 64;
          zone->nepochs * NGX_COCO_ZONE_BY_EPOCH * 2 <= size;
@@ -335,30 +335,37 @@ ngx_coco_zone_layout(ngx_coco_zone_t *zone, size_t size, u_char *area)
         /* void */
     }
 
-    zone->shared = (ngx_coco_zone_shared_t *) area;
-    used = ngx_coco_zone_align(sizeof(ngx_coco_zone_shared_t));
+    epochs = ngx_coco_zone_align(sizeof(ngx_coco_zone_shared_t));
+    fleet = epochs + ngx_coco_zone_align(zone->nepochs
+                                         * sizeof(ngx_atomic_t));
+    large = fleet;
 
-    zone->epochs = (ngx_atomic_t *) (area + used);
-    used += ngx_coco_zone_align(zone->nepochs * sizeof(ngx_atomic_t));
-
-    fleet = zone->robots ? coco_fleet_index_size(zone->robots) : 0;
-    zone->fleet = zone->robots ? (coco_fleet_index_t *) (area + used) : NULL;
-    used += ngx_coco_zone_align(fleet);
+    if (zone->robots) {
+        large += ngx_coco_zone_align(coco_fleet_index_size(zone->robots));
+    }
 
     set = NGX_COCO_ZONE_WAYS * (NGX_COCO_ZONE_LARGE
                                 + NGX_COCO_ZONE_SETS_SMALL
                                   * NGX_COCO_ZONE_SMALL);
 
-    if (fleet > size || used + set > size) {
+    if (large > size || set > size - large) {
         return NGX_DECLINED;
     }
 
     zone->large.size = NGX_COCO_ZONE_LARGE;
-    zone->large.sets = (size - used) / set;
-    zone->large.slots = area + used;
+    zone->large.sets = (size - large) / set;
 
     zone->small.size = NGX_COCO_ZONE_SMALL;
     zone->small.sets = zone->large.sets * NGX_COCO_ZONE_SETS_SMALL;
+
+    if (area == NULL) {
+        return NGX_OK;
+    }
+
+    zone->shared = (ngx_coco_zone_shared_t *) area;
+    zone->epochs = (ngx_atomic_t *) (area + epochs);
+    zone->fleet = zone->robots ? (coco_fleet_index_t *) (area + fleet) : NULL;
+    zone->large.slots = area + large;
     zone->small.slots = zone->large.slots + zone->large.sets
                         * NGX_COCO_ZONE_WAYS * NGX_COCO_ZONE_LARGE;
 

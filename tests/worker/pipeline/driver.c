@@ -14,8 +14,9 @@
  * KIND is heartbeat, robot, webhook, event, telemetry or task; SERIAL and
  * PAYLOAD are in hexadecimal; - for none. With DRIVER_LOOP the lane sends to
  * the bus lane of the same process, which is there then, too, and a relay
- * runs; with DRIVER_PULSE, the pulse. With DRIVER_DONE, a file, each message that is told of as done is a
- * line there: its position, and how many rows of state_history others see.
+ * runs; with DRIVER_PULSE, the pulse. With DRIVER_DONE, a file, each message
+ * that is told of as done is a line there: its position, and how many rows of
+ * state_history others see.
  */
 
 #include <stdio.h>
