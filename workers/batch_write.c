@@ -238,6 +238,7 @@ coco_writer_part(coco_writer_t *w, coco_item_t *items, size_t count)
             coco_backoff_reset(&w->backoff);
             coco_writer_count(w);
             coco_batch_redis(w);
+            coco_redis_told(w->redis);
             return coco_batch_publish(w);
 
         case COCO_TURN_DATA:
@@ -710,6 +711,7 @@ coco_writer_finish(coco_writer_t *w)
     states = coco_rows_operation_states(w);
     orders = coco_rows_state_orders(w);
     coco_pg_rows(w->pg, COCO_S_COMMIT);
+    coco_redis_expect(w->redis);
     coco_pg_send(w->pg);
 
     rc = (coco_turn_e) coco_pg_sync(w->pg);

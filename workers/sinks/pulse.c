@@ -15,6 +15,10 @@
 
 #define COCO_PULSE_BYE  " bye"
 
+/* What was committed so long ago is told, or no beat says so: with the next
+ * beat's time and what nginx allows a silent worker, less than a second. */
+#define COCO_PULSE_TELL_US  400000
+
 struct coco_pulse_s {
     coco_redis_t  *redis;
     coco_stop_t    stop;
@@ -25,7 +29,7 @@ struct coco_pulse_s {
 
 static void *coco_pulse_thread(void *arg);
 static void coco_pulse_beat(coco_pulse_t *pulse, bool bye);
-static bool coco_pulse_owed(void);
+static bool coco_pulse_owed(int64_t allowed_us);
 
 
 void
@@ -140,7 +144,11 @@ coco_pulse_beat(coco_pulse_t *pulse, bool bye)
 {
     size_t  len = pulse->len;
 
-    if (coco_pulse_owed() || !coco_redis_open(pulse->redis)) {
+    /* to connect takes a while: what is owed is looked at afterwards */
+
+    if (!coco_redis_open(pulse->redis)
+        || coco_pulse_owed(bye ? 0 : COCO_PULSE_TELL_US))
+    {
         return;
     }
 
@@ -154,8 +162,9 @@ coco_pulse_beat(coco_pulse_t *pulse, bool bye)
 }
 
 
+/* Also what a lane was stopped at: nobody knows what came of it. */
 static bool
-coco_pulse_owed(void)
+coco_pulse_owed(int64_t allowed_us)
 {
     int64_t  owed = 0;
 
@@ -164,5 +173,6 @@ coco_pulse_owed(void)
                                        (coco_lane_id_e) lane);
     }
 
-    return owed > 0;
+    return owed > 0
+           || coco_redis_expected() < coco_clock_monotonic_us() - allowed_us;
 }

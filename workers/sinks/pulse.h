@@ -1,9 +1,10 @@
 /*
  * The worker's pulse, by which every nginx knows that it was told everything:
  * a beat each 100 ms on COCO_SUPPLY_CHANNEL, from a thread and a connection of
- * its own, left out while any lane owes Redis something. What was committed
- * before the first beat, or while Redis was away, is to be read afresh:
- * {"all":true} goes ahead of it on the same connection.
+ * its own, left out while any lane owes Redis something, or takes 400 ms from
+ * a commit to telling it. What was committed before the first beat, or while
+ * Redis was away, is to be read afresh: {"all":true} goes ahead of it on the
+ * same connection.
  */
 
 #ifndef COCO_PULSE_H

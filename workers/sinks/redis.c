@@ -6,6 +6,7 @@
 
 #include <hiredis/hiredis.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,9 @@ struct coco_redis_s {
     coco_owed_t        owed;
     coco_redis_scan_t  scan;       /* active: all is owed, too */
     int64_t            shown;      /* our part of the gauge */
+
+    int64_t            expected;   /* monotonic us; INT64_MAX: nothing */
+    coco_redis_t      *next;       /* both under coco_redis_lock */
 
     /* commands, in the wire's form, so that they can be sent twice */
     char            *data;
@@ -174,6 +178,11 @@ static const char  coco_redis_script[] =
     "return 1\n";
 
 
+/* All there are. */
+static pthread_mutex_t  coco_redis_lock = PTHREAD_MUTEX_INITIALIZER;
+static coco_redis_t    *coco_redis_all;
+
+
 coco_redis_t *
 coco_redis_create(const char *host, int port, const char *password, int db,
     int gauge_lane)
@@ -190,6 +199,12 @@ coco_redis_create(const char *host, int port, const char *password, int db,
     redis->password = password;
     redis->db = db;
     redis->gauge_lane = gauge_lane;
+    redis->expected = INT64_MAX;
+
+    pthread_mutex_lock(&coco_redis_lock);
+    redis->next = coco_redis_all;
+    coco_redis_all = redis;
+    pthread_mutex_unlock(&coco_redis_lock);
 
     return redis;
 }
@@ -198,9 +213,18 @@ coco_redis_create(const char *host, int port, const char *password, int db,
 void
 coco_redis_destroy(coco_redis_t *redis)
 {
+    coco_redis_t  **at;
+
     if (redis == NULL) {
         return;
     }
+
+    pthread_mutex_lock(&coco_redis_lock);
+
+    for (at = &coco_redis_all; *at != redis; at = &(*at)->next) { /* void */ }
+
+    *at = redis->next;
+    pthread_mutex_unlock(&coco_redis_lock);
 
     coco_redis_close(redis, NULL);
     coco_redis_gauge(redis, COCO_G_REDIS_OWED, -redis->shown);
@@ -589,6 +613,49 @@ coco_redis_owe(coco_redis_t *redis, coco_str_t serial)
 {
     coco_owed_add(&redis->owed, serial);
     coco_redis_show(redis);
+}
+
+
+void
+coco_redis_expect(coco_redis_t *redis)
+{
+    pthread_mutex_lock(&coco_redis_lock);
+
+    /* what came of an attempt before may not be known: it counts on */
+    if (redis->expected == INT64_MAX) {
+        redis->expected = coco_clock_monotonic_us();
+    }
+
+    pthread_mutex_unlock(&coco_redis_lock);
+}
+
+
+void
+coco_redis_told(coco_redis_t *redis)
+{
+    pthread_mutex_lock(&coco_redis_lock);
+    redis->expected = INT64_MAX;
+    pthread_mutex_unlock(&coco_redis_lock);
+}
+
+
+int64_t
+coco_redis_expected(void)
+{
+    int64_t        first = INT64_MAX;
+    coco_redis_t  *redis;
+
+    pthread_mutex_lock(&coco_redis_lock);
+
+    for (redis = coco_redis_all; redis != NULL; redis = redis->next) {
+        if (redis->expected < first) {
+            first = redis->expected;
+        }
+    }
+
+    pthread_mutex_unlock(&coco_redis_lock);
+
+    return first;
 }
 
 

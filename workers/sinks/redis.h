@@ -32,6 +32,14 @@ bool coco_redis_open(coco_redis_t *redis);
 
 /* The robot's copies are older than what was committed. */
 void coco_redis_owe(coco_redis_t *redis, coco_str_t serial);
+/* Something is about to be committed that is told by this connection; until
+ * coco_redis_told(), once Redis knows it or is owed it, nobody may say for
+ * long that everything was told. */
+void coco_redis_expect(coco_redis_t *redis);
+void coco_redis_told(coco_redis_t *redis);
+/* Since when the first of all connections is expected to tell something,
+ * monotonic us; INT64_MAX: none is. From any thread. */
+int64_t coco_redis_expected(void);
 /* When coco_redis_open has something to remove, monotonic us; INT64_MAX:
  * nothing is owed. */
 int64_t coco_redis_due(const coco_redis_t *redis);

@@ -1,10 +1,12 @@
 """A real worker: what robots publish is what quotes go by, while it lives and
 after it was killed."""
 
+import contextlib
 import os
 import signal
 import time
 
+import psycopg2
 import pytest
 
 from feed_field import STEP, Nginx
@@ -61,6 +63,24 @@ def test_a_robot_is_followed(system, one, place):
                   lambda: abs(distance(one, place) - step * STEP) < 5, 1)
     for name in ("coco_feed_loads_total", "coco_supply_loads_total"):
         assert one.metrics()[name] == loads[name], "told, not loaded"
+
+
+def test_a_commit_hangs(stack, system, one, place):
+    """Nobody says that all was told while one that may be done was not."""
+    serial = new_serial("feed")
+    one.await_fresh()
+    beat(system, serial, place)
+    await_for("it is quoted", lambda: one.quote(place)["serial"] == serial, 2)
+    one.await_fresh()
+
+    locker = psycopg2.connect(stack.postgres)
+    with contextlib.closing(locker):
+        locker.cursor().execute("select from coco.resource where id = %s"
+                                " for update", (serial,))
+        beat(system, serial, place + 0.01)
+        one.await_fresh(False, 2)
+    one.await_fresh()
+    await_for("it has moved", lambda: abs(distance(one, place) - STEP) < 5, 1)
 
 
 def test_the_worker_is_killed(stack, system, one, place):
