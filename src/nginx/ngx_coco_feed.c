@@ -381,7 +381,7 @@ ngx_coco_feed_serials(ngx_coco_feed_t *feed, const coco_json_value_t *serials)
 }
 
 
-/* "@<worker>" and lines, or "@<worker> bye". */
+/* "@<worker>", a beat; with lines; or "@<worker> bye". */
 
 static void
 ngx_coco_feed_supply(ngx_coco_feed_t *feed, coco_str_t message)
@@ -405,25 +405,24 @@ ngx_coco_feed_supply(ngx_coco_feed_t *feed, coco_str_t message)
     head.data++;
     head.len--;
 
+    message.len = end ? message.len - (end + 1 - message.data) : 0;
+    message.data = end ? end + 1 : NULL;
+
     if (head.len > bye.len
         && ngx_memcmp(head.data + head.len - bye.len, bye.data, bye.len) == 0)
     {
         head.len -= bye.len;
         ngx_coco_feed_workers_bye(&feed->workers, head);
 
-    } else if (ngx_coco_feed_workers_hear(&feed->workers, head, feed->heard)
+    } else if (ngx_coco_feed_workers_hear(&feed->workers, head, feed->heard,
+                                          message.len == 0)
                != NGX_OK)
     {
         ngx_coco_metrics_add(feed->to.metrics, NGX_COCO_COUNTER_FEED_REFUSED,
                              1);
     }
 
-    if (end) {
-        message.len -= end + 1 - message.data;
-        message.data = end + 1;
-
-        ngx_coco_zone_apply(feed->to.zone, message, feed->log);
-    }
+    ngx_coco_zone_apply(feed->to.zone, message, feed->log);
 }
 
 

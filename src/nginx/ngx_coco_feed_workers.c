@@ -11,11 +11,15 @@ static ngx_coco_feed_worker_t *ngx_coco_feed_workers_find(
 
 ngx_int_t
 ngx_coco_feed_workers_hear(ngx_coco_feed_workers_t *workers, coco_str_t name,
-    int64_t at)
+    int64_t at, ngx_uint_t beat)
 {
     ngx_coco_feed_worker_t  *worker;
 
     worker = ngx_coco_feed_workers_find(workers, name);
+
+    if (worker && !beat) {
+        return NGX_OK;
+    }
 
     if (worker == NULL) {
 

@@ -23,9 +23,11 @@ typedef struct {
     ngx_coco_feed_worker_t  workers[NGX_COCO_WORKERS_MAX];
 } ngx_coco_feed_workers_t;
 
-/* NGX_ERROR: it is no name, or there are too many to know them all. */
+/* Without `beat` it has told something, which does not say that it has nothing
+ * else to tell: another of its connections may hang. NGX_ERROR: it is no name,
+ * or there are too many to know them all. */
 ngx_int_t ngx_coco_feed_workers_hear(ngx_coco_feed_workers_t *workers,
-    coco_str_t name, int64_t at);
+    coco_str_t name, int64_t at, ngx_uint_t beat);
 
 /* It is going away, and owes nothing. */
 void ngx_coco_feed_workers_bye(ngx_coco_feed_workers_t *workers,

@@ -57,6 +57,20 @@ def test_a_worker_is_heard(nginx, worker, robot, place):
     assert one.quote(place)["distanceMeters"] > 2 * STEP - 1
 
 
+def test_lines_are_no_beat(nginx, worker, robot, place):
+    """Who tells something may have more to tell, and be unable to."""
+    beats = worker()
+    one = nginx()
+    one.await_fresh()
+    beats.kill()
+
+    def told():
+        beats.publish(line(robot, place))
+        return not one.fresh()
+
+    await_for("it is not fresh", told, 1, every=0.05)
+
+
 def test_what_others_commit(nginx, worker, fleet, robot, place):
     worker()
     one = nginx()
