@@ -183,8 +183,8 @@ ngx_coco_ops_patch_written(void *data, ngx_coco_outcome_e outcome,
 }
 
 
-/* That of the line that was changed; NONE when nothing was: the response may
- * be that of an earlier request, and the state another one since. */
+/* That of the robot's line, not of the body: the response may be that of an
+ * earlier request, and the state another one since. NONE: it has none. */
 
 static coco_state_e
 ngx_coco_ops_patch_state(const PGresult *result)
