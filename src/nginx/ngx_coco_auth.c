@@ -1,8 +1,8 @@
 /*
  * Bearer tokens: who calls, and may they. The signature, the algorithm (by
  * the key, never by the token), exp, nbf, iss and aud are checked once; then
- * the token is remembered by its SHA-256 until it expires. Never logs a
- * token or a key.
+ * the token is remembered by its SHA-256 until it expires, and those used
+ * lately by their text, which is compared faster. Never logs a token or a key.
  */
 
 #include "ngx_coco_auth.h"
@@ -30,6 +30,8 @@
 #define NGX_COCO_AUTH_SETS       256
 #define NGX_COCO_AUTH_WAYS       4
 
+#define NGX_COCO_AUTH_RECENT     64       /* a power of two */
+
 
 typedef struct {
     u_char       digest[SHA256_DIGEST_LENGTH];
@@ -41,6 +43,14 @@ typedef struct {
 } ngx_coco_auth_entry_t;
 
 
+/* What the digest of a token was. */
+typedef struct {
+    size_t       len;                     /* 0: free */
+    u_char       digest[SHA256_DIGEST_LENGTH];
+    u_char       text[984];
+} ngx_coco_auth_recent_t;
+
+
 typedef struct {
     ngx_str_t    secret;                  /* with a NUL after it */
     jwt_alg_t    alg;
@@ -48,13 +58,14 @@ typedef struct {
 } ngx_coco_auth_key_t;
 
 
-/* The table belongs to the process: memory made before the fork is its own
+/* The tables belong to the process: memory made before the fork is its own
  * copy after it. An entry whose subject and scope do not fit is not kept. */
 struct ngx_coco_auth_s {
-    ngx_array_t             keys;         /* of ngx_coco_auth_key_t */
-    ngx_str_t               issuer;
-    ngx_str_t               audience;
-    ngx_coco_auth_entry_t  *table;        /* SETS x WAYS */
+    ngx_array_t              keys;        /* of ngx_coco_auth_key_t */
+    ngx_str_t                issuer;
+    ngx_str_t                audience;
+    ngx_coco_auth_entry_t   *table;       /* SETS x WAYS */
+    ngx_coco_auth_recent_t  *recent;      /* RECENT, of good tokens */
 };
 
 
@@ -70,8 +81,12 @@ static ngx_int_t ngx_coco_auth_refuse(ngx_http_request_t *r,
 static ngx_int_t ngx_coco_auth_forbid(ngx_http_request_t *r,
     const ngx_str_t *scope);
 static ngx_int_t ngx_coco_auth_token(ngx_http_request_t *r, ngx_str_t *ret);
+static ngx_coco_auth_recent_t *ngx_coco_auth_digest(ngx_coco_auth_t *auth,
+    const ngx_str_t *token, u_char *ret);
+static ngx_uint_t ngx_coco_auth_same(const u_char *a, const u_char *b,
+    size_t len);
 static ngx_coco_auth_entry_t *ngx_coco_auth_find(ngx_coco_auth_t *auth,
-    u_char *digest);
+    const u_char *digest);
 static void ngx_coco_auth_remember(ngx_coco_auth_t *auth, u_char *digest,
     ngx_coco_claims_t *claims);
 static const char *ngx_coco_auth_verify(ngx_http_request_t *r,
@@ -96,12 +111,13 @@ ngx_int_t
 ngx_coco_auth_check(ngx_http_request_t *r, const ngx_str_t *scope,
     ngx_coco_caller_t *caller, ngx_int_t *ret_rc)
 {
-    u_char                  digest[SHA256_DIGEST_LENGTH];
-    ngx_str_t               token;
-    const char             *reason;
-    ngx_coco_auth_t        *auth;
-    ngx_coco_claims_t       claims;
-    ngx_coco_auth_entry_t  *entry;
+    u_char                   digest[SHA256_DIGEST_LENGTH];
+    ngx_str_t                token;
+    const char              *reason;
+    ngx_coco_auth_t         *auth;
+    ngx_coco_claims_t        claims;
+    ngx_coco_auth_entry_t   *entry;
+    ngx_coco_auth_recent_t  *recent;
 
     auth = ngx_coco_base_conf(r)->auth;
 
@@ -110,8 +126,7 @@ ngx_coco_auth_check(ngx_http_request_t *r, const ngx_str_t *scope,
         return NGX_DECLINED;
     }
 
-    SHA256(token.data, token.len, digest);
-
+    recent = ngx_coco_auth_digest(auth, &token, digest);
     entry = ngx_coco_auth_find(auth, digest);
 
     if (entry) {
@@ -129,6 +144,12 @@ ngx_coco_auth_check(ngx_http_request_t *r, const ngx_str_t *scope,
         }
 
         ngx_coco_auth_remember(auth, digest, &claims);
+    }
+
+    if (recent) {
+        recent->len = token.len;
+        ngx_memcpy(recent->digest, digest, sizeof(digest));
+        ngx_memcpy(recent->text, token.data, token.len);
     }
 
     if (!ngx_coco_auth_scope_has(&claims.scope, scope)) {
@@ -255,8 +276,62 @@ ngx_coco_auth_token(ngx_http_request_t *r, ngx_str_t *ret)
 }
 
 
+/* Returns where to keep the digest, once the token is found to be good; NULL
+ * when it was kept there, or cannot be. A token's last bytes, which choose the
+ * place, are its signature's. */
+
+static ngx_coco_auth_recent_t *
+ngx_coco_auth_digest(ngx_coco_auth_t *auth, const ngx_str_t *token,
+    u_char *ret)
+{
+    uint64_t                 tail;
+    ngx_coco_auth_recent_t  *recent;
+
+    recent = NULL;
+
+    if (token->len >= sizeof(tail) && token->len <= sizeof(recent->text)) {
+        ngx_memcpy(&tail, token->data + token->len - sizeof(tail),
+                   sizeof(tail));
+        recent = auth->recent + (tail * 0x9e3779b97f4a7c15 >> 32)
+                                % NGX_COCO_AUTH_RECENT;
+
+        if (recent->len == token->len
+            && ngx_coco_auth_same(recent->text, token->data, token->len))
+        {
+            ngx_memcpy(ret, recent->digest, SHA256_DIGEST_LENGTH);
+            return NULL;
+        }
+    }
+
+    SHA256(token->data, token->len, ret);
+
+    return recent;
+}
+
+
+/* Of eight bytes or more. Takes the same time wherever they differ. */
+
+static ngx_uint_t
+ngx_coco_auth_same(const u_char *a, const u_char *b, size_t len)
+{
+    size_t    i;
+    uint64_t  x, y, differ;
+
+    differ = 0;
+
+    for (i = 0; i < len; i += sizeof(x)) {
+        i = ngx_min(i, len - sizeof(x));
+        ngx_memcpy(&x, a + i, sizeof(x));
+        ngx_memcpy(&y, b + i, sizeof(y));
+        differ |= x ^ y;
+    }
+
+    return differ == 0;
+}
+
+
 static ngx_coco_auth_entry_t *
-ngx_coco_auth_find(ngx_coco_auth_t *auth, u_char *digest)
+ngx_coco_auth_find(ngx_coco_auth_t *auth, const u_char *digest)
 {
     time_t                  now;
     ngx_uint_t              i;
@@ -615,11 +690,13 @@ ngx_coco_auth_init(ngx_conf_t *cf, ngx_coco_auth_t *auth)
         ngx_str_set(&auth->audience, "coco");
     }
 
+    auth->recent = ngx_pcalloc(cf->pool, NGX_COCO_AUTH_RECENT
+                                         * sizeof(ngx_coco_auth_recent_t));
     auth->table = ngx_pcalloc(cf->pool, NGX_COCO_AUTH_SETS
                                         * NGX_COCO_AUTH_WAYS
                                         * sizeof(ngx_coco_auth_entry_t));
 
-    return auth->table ? NGX_CONF_OK : NGX_CONF_ERROR;
+    return auth->table && auth->recent ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
