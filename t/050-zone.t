@@ -90,9 +90,9 @@ main::full()
 --- request
 GET /metrics
 --- response_body_like: coco_zone_full 1
---- grep_error_log: no room for more than 2 robots
---- grep_error_log_out
-no room for more than 2 robots
+--- grep_error_log eval: qr/\[error\] .*no room for more than 2 robots/
+--- grep_error_log_out eval
+qr/^\[error\] [^\n]*no room for more than 2 robots\n?$/
 
 
 

@@ -156,7 +156,7 @@ ngx_coco_zone_batch_put(ngx_coco_zone_t *zone,
     ngx_coco_zone_unlock(zone);
 
     if (full) {
-        ngx_log_error(NGX_LOG_WARN, log, 0,
+        ngx_log_error(NGX_LOG_ERR, log, 0,
                       "coco_zone has no room for more than %uD robots: the "
                       "supply comes from Postgres; raise robots=, and the "
                       "size by %uz bytes for each",
@@ -211,7 +211,7 @@ static void
 ngx_coco_zone_repair(ngx_coco_zone_t *zone, ngx_log_t *log)
 {
     if (coco_fleet_index_broken(zone->fleet)) {
-        ngx_log_error(NGX_LOG_WARN, log, 0,
+        ngx_log_error(NGX_LOG_ERR, log, 0,
                       "coco_zone: a process died while it wrote the fleet, "
                       "which is loaded again");
         ngx_coco_zone_empty_locked(zone);
