@@ -3,8 +3,6 @@ what is known, and when, is the test's to say."""
 
 import os
 import re
-import signal
-import subprocess
 import threading
 import time
 
@@ -13,8 +11,8 @@ import redis
 import requests
 
 from harness import await_for, now_ms
+from master import Master
 
-NGINX = os.environ.get("COCO_NGINX", "nginx")
 # More than two pages of a load, all at 0, 0.
 MANY = ["many-%04d" % n for n in range(2500)]
 
@@ -61,36 +59,21 @@ class Worker:
         self.redis.publish("coco.supply", "@%s bye" % self.name)
 
 
-class Nginx:
-    """One master (or single process), in the stack's place."""
-
+class Nginx(Master):
     def __init__(self, stack, changes=(), globals_="", redis_port=None,
                  zone="coco_zone 16m robots=8000;"):
-        self.stack, self.http = stack, stack.http
-        self.log_path = os.path.join(stack.folder, "log", "feed.log")
-        conf = os.path.join(stack.folder, "feed.conf")
         with open(os.path.join(stack.folder, "coco.conf")) as file:
             text = re.sub(r"(?m)^ *coco_zone .*\n", "", file.read())
         text = text.replace("http {", "http {\n    " + zone, 1)
         if redis_port:
             text = text.replace(":%d;" % stack.redis_port,
                                 ":%d;" % redis_port)
-        for pattern, value in changes:
-            text, count = re.subn(pattern, value, text)
-            assert count == 1, pattern
-        with open(conf, "w") as file:
-            file.write(text)
-        open(self.log_path, "w").close()
         self.session = requests.Session()
         self.session.headers.update(stack.headers)
-        self.process = subprocess.Popen(
-            [NGINX, "-p", os.path.join(stack.folder, "nginx/"), "-c", conf,
-             "-e", self.log_path, "-g",
-             'daemon off; pid "%s"; error_log "%s" notice; %s' % (
-                 os.path.join(stack.folder, "feed.pid"), self.log_path,
-                 globals_)])
-        await_for("nginx answers", lambda: requests.get(
-            self.http + "/healthz", timeout=5).ok)
+        super().__init__(stack, "feed", text, changes,
+                         'error_log "%s" notice; %s' % (
+                             os.path.join(stack.folder, "log", "feed.log"),
+                             globals_))
 
     # --- what it says of itself
 
@@ -131,32 +114,9 @@ class Nginx:
         assert reply.status_code == status, reply.text
         return reply.json()
 
-    # --- processes
-
-    def workers(self):
-        """Pids; of a single process its own."""
-        path = "/proc/%d/task/%d/children" % ((self.process.pid,) * 2)
-        with open(path) as file:
-            return set(map(int, file.read().split())) or {self.process.pid}
-
-    def reload(self):
-        """Returns the workers of before; new ones serve already."""
-        old = self.workers()
-        self.process.send_signal(signal.SIGHUP)
-        await_for("new workers", lambda: self.workers() - old)
-        return old
-
-    def quit(self, seconds=10):
-        begun = time.monotonic()
-        self.process.send_signal(signal.SIGQUIT)
-        assert self.process.wait(seconds) == 0
-        return time.monotonic() - begun
-
     def close(self, killed=0):
         self.session.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(20)
+        super().close()
         bad = self.log(r"\[alert\]|\[emerg\]")
         assert len(bad) == killed, bad
         assert not self.log(r"on signal (?!9)"), self.log("on signal")

@@ -3,10 +3,7 @@ with the configuration that users start from."""
 
 import os
 import re
-import signal
-import subprocess
 import sys
-import time
 
 import psycopg2
 import pytest
@@ -15,33 +12,16 @@ import requests
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
-from harness import await_for, new_serial     # noqa: E402
+from harness import new_serial                # noqa: E402
+from master import Master                     # noqa: E402
 from stack import Stack                       # noqa: E402
 
-NGINX = os.environ.get("COCO_NGINX", "nginx")
 
-
-class Nginx:
-    """One master (or single process) in the stack's place."""
-
+class Nginx(Master):
     def __init__(self, stack, changes=(), globals_=""):
-        self.stack, self.http = stack, stack.http
-        self.log_path = os.path.join(stack.folder, "log", "lifecycle.log")
-        self.conf = os.path.join(stack.folder, "lifecycle.conf")
         with open(os.path.join(stack.folder, "coco.conf")) as file:
-            text = file.read()
-        for pattern, value in changes:
-            text, count = re.subn(pattern, value, text)
-            assert count == 1, pattern
-        with open(self.conf, "w") as file:
-            file.write(text)
-        open(self.log_path, "w").close()
-        pid = os.path.join(stack.folder, "lifecycle.pid")
-        self.process = subprocess.Popen(
-            [NGINX, "-p", os.path.join(stack.folder, "nginx/"), "-c",
-             self.conf, "-e", self.log_path, "-g",
-             'daemon off; pid "%s"; %s' % (pid, globals_)])
-        await_for("nginx answers", lambda: self.get("/healthz").ok)
+            super().__init__(stack, "lifecycle", file.read(), changes,
+                             globals_)
 
     def get(self, path, timeout=10):
         return requests.get(self.http + path, timeout=timeout,
@@ -50,34 +30,12 @@ class Nginx:
     def ready(self):
         return self.get("/readyz").status_code == 200
 
-    def workers(self):
-        """Pids; of a single process its own."""
-        path = "/proc/%d/task/%d/children" % ((self.process.pid,) * 2)
-        with open(path) as file:
-            return set(map(int, file.read().split())) or {self.process.pid}
-
-    def reload(self):
-        """Returns the workers of before; new ones serve already."""
-        old = self.workers()
-        self.process.send_signal(signal.SIGHUP)
-        await_for("new workers", lambda: self.workers() - old)
-        return old
-
-    def quit(self, seconds=10):
-        """Gracefully; returns how long it took."""
-        begun = time.monotonic()
-        self.process.send_signal(signal.SIGQUIT)
-        assert self.process.wait(seconds) == 0
-        return time.monotonic() - begun
-
     def log(self):
         with open(self.log_path, errors="replace") as file:
             return file.read()
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(20)
+        super().close()
         bad = re.findall(r".*(?:\[alert\]|\[emerg\]|on signal).*", self.log())
         assert not bad, bad
 
@@ -116,7 +74,8 @@ def serial(backends):
         connection.cursor().execute(
             "insert into coco.robot_state (serial, id, state, ts, received_at,"
             " order_ts, details) values (%s, gen_random_uuid(), 'PARKED',"
-            " now(), now(), now(), '{}')", (name,))
+            " now(), now(), now(), '{\"battery\":{\"percent\":50},"
+            "\"location\":{\"latitude\":1,\"longitude\":2}}')", (name,))
     connection.close()
 
     def remembered():
