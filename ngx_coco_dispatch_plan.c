@@ -33,6 +33,9 @@
 #define NGX_COCO_PLAN_PIECE    8192
 #define NGX_COCO_PLAN_ROUNDS   200
 
+/* How often the supply is asked for, being emptied while it was copied. */
+#define NGX_COCO_PLAN_SUPPLIES 4
+
 #define NGX_COCO_PLAN_ERRORS   16       /* told at most */
 
 /* What the loop has to do comes before. */
@@ -62,6 +65,8 @@ typedef struct {
     coco_plan_robot_t       *robots;    /* walk.kept of them */
     ngx_coco_trip_walk_t     walk;
     ngx_uint_t               rounds;
+    ngx_uint_t               supplies;
+    ngx_uint_t               shared;    /* the supply */
 
     ngx_str_t                body;      /* the thread's, ngx_free()d; data
                                            NULL: memory was out */
@@ -97,6 +102,8 @@ static ngx_int_t ngx_coco_plan_supply(ngx_http_request_t *r,
 static bool ngx_coco_plan_robot_read(void *data,
     const coco_fleet_index_t *index, uint32_t robot, uint32_t kept);
 static ngx_int_t ngx_coco_plan_piece(ngx_http_request_t *r, void *data);
+static ngx_int_t ngx_coco_plan_copied(ngx_http_request_t *r,
+    ngx_coco_plan_job_t *job);
 static ngx_int_t ngx_coco_plan_post(ngx_http_request_t *r,
     ngx_coco_plan_job_t *job);
 static void ngx_coco_plan_thread(void *data, ngx_log_t *log);
@@ -476,8 +483,12 @@ ngx_coco_plan_supply(ngx_http_request_t *r, const coco_fleet_index_t *index,
 
     job->partial = partial;
     job->now = ngx_coco_now_ms();
+    job->shared = shared;
+    job->rounds = 0;
     job->walk.index = index;
+    job->walk.next = 0;
     job->walk.last = count;
+    job->walk.kept = 0;
     job->walk.read = ngx_coco_plan_robot_read;
     job->walk.data = job;
 
@@ -531,7 +542,7 @@ ngx_coco_plan_piece(ngx_http_request_t *r, void *data)
     begun = job->walk.next;
 
     if (ngx_coco_trip_walk(&job->walk, NGX_COCO_PLAN_PIECE) == NGX_OK) {
-        return ngx_coco_plan_post(r, job);
+        return ngx_coco_plan_copied(r, job);
     }
 
     job->rounds = job->walk.next > begun ? 0 : job->rounds + 1;
@@ -542,6 +553,25 @@ ngx_coco_plan_piece(ngx_http_request_t *r, void *data)
     }
 
     return ngx_coco_pause(r, 1, ngx_coco_plan_piece, job);
+}
+
+
+/* Of a fleet that was emptied and is loaded, a robot may have been copied
+ * twice, and others not at all. */
+
+static ngx_int_t
+ngx_coco_plan_copied(ngx_http_request_t *r, ngx_coco_plan_job_t *job)
+{
+    if (ngx_coco_supply_whole(r, job->shared)) {
+        return ngx_coco_plan_post(r, job);
+    }
+
+    if (++job->supplies == NGX_COCO_PLAN_SUPPLIES) {
+        return ngx_coco_plan_failed(r, "The supply keeps being emptied; try "
+                                    "again.");
+    }
+
+    return ngx_coco_supply(r, ngx_coco_plan_supply, job);
 }
 
 

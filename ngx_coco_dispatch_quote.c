@@ -32,6 +32,9 @@
 #define NGX_COCO_QUOTE_READS    8
 #define NGX_COCO_QUOTE_ROUNDS   200
 
+/* How often it is asked for, being emptied while it was read. */
+#define NGX_COCO_QUOTE_SUPPLIES 4
+
 /* How often another robot is tried when one was promised meanwhile. */
 #define NGX_COCO_QUOTE_HOLDS    16
 
@@ -54,6 +57,8 @@ typedef struct {
     ngx_uint_t              explain;
     ngx_uint_t              partial;
     ngx_uint_t              rounds;
+    ngx_uint_t              supplies;
+    ngx_uint_t              shared;         /* the supply */
     ngx_uint_t              holds;
     ngx_coco_turn_t        *turn;           /* NULL: it did not need one */
 
@@ -82,12 +87,13 @@ static ngx_int_t ngx_coco_quote_find(ngx_coco_quote_t *quote,
 static ngx_int_t ngx_coco_quote_later(ngx_http_request_t *r,
     ngx_coco_quote_t *quote, ngx_coco_pause_handler_pt handler);
 static ngx_int_t ngx_coco_quote_explain(ngx_http_request_t *r,
-    ngx_coco_quote_t *quote, const coco_fleet_index_t *index,
-    ngx_uint_t shared);
+    ngx_coco_quote_t *quote, const coco_fleet_index_t *index);
 static bool ngx_coco_quote_robot_read(void *data,
     const coco_fleet_index_t *index, uint32_t robot, uint32_t kept);
 static ngx_int_t ngx_coco_quote_explain_piece(ngx_http_request_t *r,
     void *data);
+static ngx_int_t ngx_coco_quote_read(ngx_http_request_t *r,
+    ngx_coco_quote_t *quote);
 static ngx_int_t ngx_coco_quote_reply(ngx_http_request_t *r,
     ngx_coco_quote_t *quote);
 static ngx_int_t ngx_coco_quote_hold(ngx_http_request_t *r,
@@ -297,6 +303,7 @@ ngx_coco_quote_supply(ngx_http_request_t *r, const coco_fleet_index_t *index,
     dcf = ngx_coco_dispatch_conf(r);
     now = ngx_coco_now_ms();
 
+    quote->shared = shared;
     quote->partial = partial;
     quote->expires_at = now + dcf->quote_lifetime;
     coco_trip_plan(&quote->plan, &dcf->rules, &quote->trip, now);
@@ -305,8 +312,8 @@ ngx_coco_quote_supply(ngx_http_request_t *r, const coco_fleet_index_t *index,
         return ngx_coco_quote_later(r, quote, ngx_coco_quote_ask);
     }
 
-    return quote->explain ? ngx_coco_quote_explain(r, quote, index, shared)
-                          : ngx_coco_quote_reply(r, quote);
+    return quote->explain ? ngx_coco_quote_explain(r, quote, index)
+                          : ngx_coco_quote_read(r, quote);
 }
 
 
@@ -372,7 +379,7 @@ ngx_coco_quote_later(ngx_http_request_t *r, ngx_coco_quote_t *quote,
 
 static ngx_int_t
 ngx_coco_quote_explain(ngx_http_request_t *r, ngx_coco_quote_t *quote,
-    const coco_fleet_index_t *index, ngx_uint_t shared)
+    const coco_fleet_index_t *index)
 {
     uint32_t  count;
 
@@ -392,7 +399,7 @@ ngx_coco_quote_explain(ngx_http_request_t *r, ngx_coco_quote_t *quote,
     quote->walk.read = ngx_coco_quote_robot_read;
     quote->walk.data = quote;
 
-    if (shared) {
+    if (quote->shared) {
         return ngx_coco_quote_explain_piece(r, quote);
     }
 
@@ -434,7 +441,7 @@ ngx_coco_quote_explain_piece(ngx_http_request_t *r, void *data)
     begun = quote->walk.next;
 
     if (ngx_coco_trip_walk(&quote->walk, NGX_COCO_QUOTE_PIECE) == NGX_OK) {
-        return ngx_coco_quote_reply(r, quote);
+        return ngx_coco_quote_read(r, quote);
     }
 
     if (quote->walk.next > begun) {
@@ -442,6 +449,26 @@ ngx_coco_quote_explain_piece(ngx_http_request_t *r, void *data)
     }
 
     return ngx_coco_quote_later(r, quote, ngx_coco_quote_explain_piece);
+}
+
+
+/* In a fleet that was emptied there was no robot, or not the best. */
+
+static ngx_int_t
+ngx_coco_quote_read(ngx_http_request_t *r, ngx_coco_quote_t *quote)
+{
+    if (ngx_coco_supply_whole(r, quote->shared)) {
+        return ngx_coco_quote_reply(r, quote);
+    }
+
+    if (++quote->supplies == NGX_COCO_QUOTE_SUPPLIES) {
+        ngx_coco_metrics_add(ngx_coco_base_conf(r)->metrics,
+                             NGX_COCO_COUNTER_QUOTES_UNAVAILABLE, 1);
+        return ngx_coco_trip_busy(r, "The supply keeps being emptied; try "
+                                  "again.");
+    }
+
+    return ngx_coco_quote_ask(r, quote);
 }
 
 

@@ -113,6 +113,7 @@ ngx_int_t
 ngx_coco_supply(ngx_http_request_t *r, ngx_coco_supply_handler_pt handler,
     void *data)
 {
+    ngx_uint_t                 shared;
     ngx_coco_zone_t           *zone;
     ngx_coco_supply_t         *supply;
     const coco_fleet_index_t  *index;
@@ -122,11 +123,25 @@ ngx_coco_supply(ngx_http_request_t *r, ngx_coco_supply_handler_pt handler,
 
     index = zone ? ngx_coco_zone_fleet(zone) : NULL;
 
-    if (index && ngx_coco_zone_fresh(zone) && !ngx_coco_zone_full(zone)) {
-        return handler(r, index, 1, 0, data);
+    if (index) {
+        /* first: it may be emptied from here on */
+        shared = ngx_coco_zone_loading(zone);
+
+        if (ngx_coco_zone_fresh(zone) && !ngx_coco_zone_full(zone)) {
+            return handler(r, index, shared, 0, data);
+        }
     }
 
     return ngx_coco_supply_wait(supply, r, handler, data);
+}
+
+
+ngx_uint_t
+ngx_coco_supply_whole(ngx_http_request_t *r, ngx_uint_t shared)
+{
+    return shared == 0
+           || ngx_coco_zone_loading(ngx_coco_base_conf(r)->supply->to.zone)
+              == shared;
 }
 
 
@@ -360,18 +375,20 @@ ngx_coco_supply_call(ngx_coco_supply_t *supply, ngx_queue_t *waiting,
 static const coco_fleet_index_t *
 ngx_coco_supply_last(ngx_coco_supply_t *supply, ngx_uint_t *ret_shared)
 {
+    ngx_uint_t                 shared;
     ngx_coco_zone_t           *zone;
     const coco_fleet_index_t  *index;
 
     zone = supply->to.zone;
     index = zone && !ngx_coco_zone_full(zone) ? ngx_coco_zone_fleet(zone)
                                               : NULL;
+    shared = index ? ngx_coco_zone_loading(zone) : 0;
 
     if (index && (!ngx_coco_zone_empty(zone)
                   || (!supply->known.whole
                       && coco_fleet_index_count(index) > 0)))
     {
-        *ret_shared = 1;
+        *ret_shared = shared;
         return index;
     }
 

@@ -13,12 +13,14 @@
 
 typedef struct ngx_coco_supply_s  ngx_coco_supply_t;
 
-/* `index` lives until the handler returns; with `shared`, somebody may write
- * it: read as coco_fleet_index.h says. NULL: neither is there; the handler
- * replies 503. `partial`: Postgres did not answer, this is what was last
- * known. Called at once, or later; ends the request's waiting by its return
- * value, which is what ngx_http_finalize_request takes (NGX_DONE: it waits
- * for something else now). It may ask for the supply again. */
+/* `index` lives until the handler returns; NULL: there is none, the handler
+ * replies 503. `shared` is not 0: it is the zone's, which lives as long as the
+ * configuration, and somebody may write it: read as coco_fleet_index.h says,
+ * and see at the end that it is ngx_coco_supply_whole() still. `partial`:
+ * Postgres did not answer, this is what was last known. Called at once, or
+ * later; ends the request's waiting by its return value, which is what
+ * ngx_http_finalize_request takes (NGX_DONE: it waits for something else now).
+ * It may ask for the supply again. */
 typedef ngx_int_t (*ngx_coco_supply_handler_pt)(ngx_http_request_t *r,
     const coco_fleet_index_t *index, ngx_uint_t shared, ngx_uint_t partial,
     void *data);
@@ -27,6 +29,11 @@ typedef ngx_int_t (*ngx_coco_supply_handler_pt)(ngx_http_request_t *r,
  * ngx_coco_feed_page_statement is among the location's. */
 ngx_int_t ngx_coco_supply(ngx_http_request_t *r,
     ngx_coco_supply_handler_pt handler, void *data);
+
+/* After a read, of a whole fleet or in pieces: it was not emptied since it was
+ * given to the handler with that `shared`. False: what was read is of no use,
+ * ask for the supply again. */
+ngx_uint_t ngx_coco_supply_whole(ngx_http_request_t *r, ngx_uint_t shared);
 
 ngx_coco_supply_t *ngx_coco_supply_create(ngx_conf_t *cf);
 

@@ -88,7 +88,8 @@ void ngx_coco_zone_forget(ngx_coco_zone_t *zone);
 /* The fleet was loaded, whole, from what was committed at a time after `at`;
  * until the first time it is not fresh. False after another process has found
  * it broken or forgotten it meanwhile: load again. `loading` is what
- * ngx_coco_zone_loading() returned at the start. */
+ * ngx_coco_zone_loading() returned at the start: never 0 when there is a fleet,
+ * and another one each time that it is emptied, before it is. */
 ngx_uint_t ngx_coco_zone_loading(ngx_coco_zone_t *zone);
 ngx_uint_t ngx_coco_zone_loaded(ngx_coco_zone_t *zone, ngx_uint_t loading);
 

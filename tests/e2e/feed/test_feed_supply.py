@@ -2,7 +2,13 @@
 came, and leave nothing behind when they go away."""
 
 import contextlib
+import http.client
+import json
+import os
+import select
+import signal
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -170,3 +176,61 @@ def test_a_load_that_ends_in_the_middle(nginx, backends, fleet, robot, place):
 
     fleet.sql("delete from coco.resource where id = 'many-1500-bad'")
     assert "partial" not in one.quote(place)
+
+
+class Explained:
+    """A quote that tells of all robots: sent, and read when that is due."""
+
+    def __init__(self, one, place):
+        body = json.dumps({"pickup": {"latitude": place, "longitude": 0.0},
+                           "dropoff": {"latitude": place, "longitude": 0.0}})
+        url = urlsplit(one.http)
+        self.connection = http.client.HTTPConnection(url.hostname, url.port,
+                                                     timeout=20)
+        self.connection.request("POST", "/quote?explain=1", body, {
+            **one.stack.headers, "Content-Type": "application/json",
+            "Connection": "close"})
+
+    def read(self):
+        with contextlib.closing(self.connection):
+            reply = self.connection.getresponse()
+            quote = json.loads(reply.read())
+            assert reply.status == 200, quote
+            return quote
+
+
+def test_the_fleet_is_emptied_while_it_is_read(nginx, worker, fleet, robot,
+                                               place):
+    """By a process with other rules, for which robots have other numbers: one
+    that has read half of them begins again."""
+    worker()
+    one = nginx([(r"coco_online_window \w+", "coco_online_window 1000s"),
+                 (r"worker_processes \w+", "worker_processes 1")])
+    one.await_fresh()
+    before = {row[0] for row in fleet.sql("select id from coco.resource")}
+    added = {"aaa-%04d" % n for n in range(100)}
+    old, = one.workers()
+
+    one.session.close()
+    os.kill(old, signal.SIGSTOP)
+    quotes = [Explained(one, place) for _ in range(50)]
+    os.kill(old, signal.SIGCONT)
+    select.select([quote.connection.sock for quote in quotes], [], [], 20)
+    os.kill(old, signal.SIGSTOP)    # the others have been half read
+    try:
+        fleet.put(added, 0.0)
+        one.change((r"coco_online_window \w+", "coco_online_window 1001s"))
+        one.reload()
+        await_for("it is emptied", lambda: one.metrics()[
+            "coco_zone_resets_total"] == 1)
+        one.await_fresh()
+    finally:
+        os.kill(old, signal.SIGCONT)
+
+    answers = [quote.read() for quote in quotes]
+    fleet.sql("delete from coco.resource where id = any (%s)", list(added))
+    for quote in answers:
+        robots = [row["serial"] for row in quote["robots"]]
+        assert len(robots) == len(set(robots)), "one was told twice"
+        assert set(robots) in (before, before | added)
+        assert quote["serial"] == robot
