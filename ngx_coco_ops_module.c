@@ -45,7 +45,7 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_list = {
     ngx_string("coco_robot_list"),
     "select page.*, " NGX_COCO_ROBOT_DRIVEU ", " NGX_COCO_ROBOT_DELIVERY
     "  from ("
-    "select o.serial, " NGX_COCO_ROBOT_OPERATION ", " NGX_COCO_ROBOT_RECORD
+    "select o.serial, " NGX_COCO_ROBOT_OPERATION ", " NGX_COCO_RECORD
     "  from coco.robot_operation o"
     "  left join coco.robot_state s on s.serial = o.serial"
     " where o.serial > coalesce($7::text, '')"
@@ -369,10 +369,10 @@ ngx_coco_ops_list_encode(coco_json_out_t *out, const PGresult *result,
                                       NULL);
     (void) ngx_coco_robot_driveu_read(&robot, result, row,
                                       1 + NGX_COCO_ROBOT_OPERATION_COLUMNS
-                                      + NGX_COCO_ROBOT_RECORD_COLUMNS, NULL);
+                                      + NGX_COCO_RECORD_COLUMNS, NULL);
     (void) ngx_coco_robot_delivery_read(&robot, result, row,
                                         1 + NGX_COCO_ROBOT_OPERATION_COLUMNS
-                                        + NGX_COCO_ROBOT_RECORD_COLUMNS
+                                        + NGX_COCO_RECORD_COLUMNS
                                         + NGX_COCO_ROBOT_DRIVEU_COLUMNS, NULL);
 
     ngx_coco_robot_encode(out, &robot, data);

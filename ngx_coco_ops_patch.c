@@ -8,15 +8,13 @@
 #include "ngx_coco_base.h"
 #include "ngx_coco_body.h"
 #include "ngx_coco_query.h"
+#include "ngx_coco_record.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_waiter.h"
 #include "coco_supply.h"
 
 
 #define NGX_COCO_DEPLOYED_ID_MAX  64
-
-#define NGX_COCO_CACHE_KEY        "robot.heartbeat.cache."
-#define NGX_COCO_CACHE_KEY_LEN    (sizeof(NGX_COCO_CACHE_KEY) - 1)
 
 
 typedef struct {
@@ -212,24 +210,25 @@ ngx_coco_ops_patch_state(const PGresult *result)
 static void
 ngx_coco_ops_patch_copy(ngx_coco_ops_patch_ctx_t *patch, coco_state_e state)
 {
-    u_char      key[NGX_COCO_CACHE_KEY_LEN + COCO_SERIAL_MAX];
     ngx_str_t   argv[5];
     coco_str_t  name;
+
+    /* the change is committed: without Redis the copy expires */
+
+    if (ngx_coco_record_key(patch->request->pool, NGX_COCO_CACHE_KEY,
+                            ngx_coco_str(patch->serial), &argv[3])
+        != NGX_OK)
+    {
+        return;
+    }
 
     name = coco_state_name(state);
 
     ngx_str_set(&argv[0], "EVAL");
     argv[1] = ngx_coco_ops_patch_script;
     ngx_str_set(&argv[2], "1");
-    argv[3].data = key;
-    argv[3].len = ngx_cpymem(ngx_cpymem(key, NGX_COCO_CACHE_KEY,
-                                        NGX_COCO_CACHE_KEY_LEN),
-                             patch->serial.data, patch->serial.len)
-                  - key;
     argv[4].data = (u_char *) name.data;
     argv[4].len = name.len;
-
-    /* the change is committed: without Redis the copy expires */
 
     (void) ngx_coco_waiter_redis(patch->waiter, 5, argv,
                                  ngx_coco_ops_patch_copied);

@@ -13,9 +13,6 @@
 
 #define NGX_COCO_ROBOT_SIZE  1536
 
-#define NGX_COCO_CACHE_KEY      "robot.heartbeat.cache."
-#define NGX_COCO_EPHEMERAL_KEY  "robot.ephemeral."
-
 
 /* GET /robots/{serial} under way. */
 typedef struct {
@@ -54,12 +51,6 @@ static void ngx_coco_ops_read_keep(ngx_coco_ops_read_t *read,
 static ngx_uint_t ngx_coco_ops_read_rows(ngx_http_request_t *r,
     ngx_coco_outcome_e outcome, const PGresult *result);
 static void ngx_coco_ops_fill(ngx_coco_ops_read_t *read);
-static void ngx_coco_ops_fill_copy(ngx_coco_ops_read_t *read,
-    const char *prefix, int64_t left);
-static void ngx_coco_ops_filled(void *data, ngx_coco_outcome_e outcome,
-    redisReply *reply);
-static ngx_int_t ngx_coco_ops_key(ngx_pool_t *pool, const char *prefix,
-    ngx_str_t *serial, ngx_str_t *ret);
 
 
 static ngx_str_t  ngx_coco_ops_hit = ngx_string("HIT");
@@ -80,7 +71,7 @@ static ngx_coco_pg_statement_t  ngx_coco_ops_operation = {
 
 static ngx_coco_pg_statement_t  ngx_coco_ops_record = {
     ngx_string("coco_robot_record"),
-    "select " NGX_COCO_ROBOT_RECORD
+    "select " NGX_COCO_RECORD
     "  from coco.robot_state s where s.serial = $1::text",
     1, NGX_COCO_PG_POINT, 0
 };
@@ -249,10 +240,11 @@ ngx_coco_ops_read_send(ngx_coco_ops_read_t *read)
 
     ngx_str_set(&argv[0], "MGET");
 
-    if (ngx_coco_ops_key(pool, NGX_COCO_CACHE_KEY, &read->serial, &argv[1])
+    if (ngx_coco_record_key(pool, NGX_COCO_CACHE_KEY, read->robot.serial,
+                            &argv[1])
         != NGX_OK
-        || ngx_coco_ops_key(pool, NGX_COCO_EPHEMERAL_KEY, &read->serial,
-                            &argv[2])
+        || ngx_coco_record_key(pool, NGX_COCO_EPHEMERAL_KEY,
+                               read->robot.serial, &argv[2])
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -516,95 +508,34 @@ ngx_coco_ops_read_rows(ngx_http_request_t *r, ngx_coco_outcome_e outcome,
 static void
 ngx_coco_ops_fill(ngx_coco_ops_read_t *read)
 {
-    int64_t                left;
-    coco_heartbeat_t      *hb;
-    ngx_coco_base_conf_t  *conf;
-
-    hb = &read->robot.hb;
-    conf = ngx_coco_base_conf(read->request);
-
-    left = ngx_min(hb->ts, hb->received_at) + (int64_t) conf->heartbeat_ttl
-           - ngx_coco_now_ms();
-
-    if (left > 0) {
-        ngx_coco_ops_fill_copy(read, NGX_COCO_CACHE_KEY, left);
-        ngx_coco_ops_fill_copy(read, NGX_COCO_EPHEMERAL_KEY, left);
-    }
-}
-
-
-/* SET NX with the time that remains: a newer copy of the worker's is never
- * replaced, and the request does not wait. */
-
-static void
-ngx_coco_ops_fill_copy(ngx_coco_ops_read_t *read, const char *prefix,
-    int64_t left)
-{
-    ngx_str_t              argv[6];
-    coco_json_out_t        out;
-    coco_heartbeat_t      *hb;
-    ngx_http_request_t    *r;
-    ngx_coco_base_conf_t  *conf;
+    ngx_str_t            copy;
+    coco_json_out_t      out;
+    ngx_pool_t          *pool;
+    ngx_http_request_t  *r;
+    coco_heartbeat_t    *hb;
 
     r = read->request;
+    pool = r->pool;
     hb = &read->robot.hb;
-    conf = ngx_coco_base_conf(r);
 
-    argv[2].len = hb->battery.len + hb->location.len + hb->components.len
-                  + read->robot.driveu.len + 512;
-    argv[2].data = ngx_pnalloc(r->pool, argv[2].len);
-
-    if (argv[2].data == NULL
-        || ngx_coco_ops_key(r->pool, prefix, &read->serial, &argv[1])
-           != NGX_OK
-        || ngx_coco_query_param_int(r, left, &argv[5]) != NGX_OK)
+    if (ngx_coco_record_state(pool, hb, read->robot.operation_state, &copy)
+        == NGX_OK)
     {
+        ngx_coco_record_put(r, NGX_COCO_CACHE_KEY, hb, &copy);
+    }
+
+    copy.len = hb->components.len + read->robot.driveu.len + 512;
+    copy.data = ngx_pnalloc(pool, copy.len);
+    if (copy.data == NULL) {
         return;
     }
 
-    coco_json_out_init(&out, (char *) argv[2].data, argv[2].len);
+    coco_json_out_init(&out, (char *) copy.data, copy.len);
+    coco_ephemeral_encode(&out, hb, read->robot.remotely_controllable,
+                          read->robot.driveu);
+    copy.len = out.len;
 
-    if (ngx_strcmp(prefix, NGX_COCO_CACHE_KEY) == 0) {
-        coco_robot_state_encode(&out, hb, read->robot.operation_state);
-
-    } else {
-        coco_ephemeral_encode(&out, hb, read->robot.remotely_controllable,
-                              read->robot.driveu);
+    if (coco_json_out_ok(&out)) {
+        ngx_coco_record_put(r, NGX_COCO_EPHEMERAL_KEY, hb, &copy);
     }
-
-    if (!coco_json_out_ok(&out)) {
-        return;
-    }
-
-    argv[2].len = out.len;
-    ngx_str_set(&argv[0], "SET");
-    ngx_str_set(&argv[3], "NX");
-    ngx_str_set(&argv[4], "PX");
-
-    (void) ngx_coco_redis_send(conf->redis, 6, argv, conf->redis_timeout,
-                               ngx_coco_ops_filled, NULL);
-}
-
-
-static void
-ngx_coco_ops_filled(void *data, ngx_coco_outcome_e outcome,
-    redisReply *reply)
-{
-    /* a copy that could not be filled is filled by the next read */
-}
-
-
-static ngx_int_t
-ngx_coco_ops_key(ngx_pool_t *pool, const char *prefix, ngx_str_t *serial,
-    ngx_str_t *ret)
-{
-    ret->len = ngx_strlen(prefix) + serial->len;
-    ret->data = ngx_pnalloc(pool, ret->len);
-    if (ret->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sprintf(ret->data, "%s%V", prefix, serial);
-
-    return NGX_OK;
 }

@@ -12,11 +12,6 @@
 
 static bool ngx_coco_robot_online(const ngx_coco_robot_t *robot,
     const ngx_coco_robot_view_t *view);
-static ngx_int_t ngx_coco_robot_copy(ngx_pool_t *pool, coco_str_t *value);
-static ngx_int_t ngx_coco_robot_telemetry(coco_heartbeat_t *hb,
-    coco_json_value_t *healthy, coco_json_value_t *battery,
-    coco_json_value_t *location, coco_json_value_t *components);
-static bool ngx_coco_robot_components_healthy(coco_json_value_t *components);
 static void ngx_coco_robot_business_encode(coco_json_out_t *out,
     const ngx_coco_robot_t *robot);
 static void ngx_coco_robot_delivery_encode(coco_json_out_t *out,
@@ -76,7 +71,7 @@ ngx_coco_robot_operation_read(ngx_coco_robot_t *robot, const PGresult *result,
     robot->deployed = ngx_coco_pg_field(result, row, column);
     robot->changed_at = strtoll(PQgetvalue(result, row, column + 1), NULL, 10);
 
-    return ngx_coco_robot_copy(pool, &robot->deployed);
+    return ngx_coco_pg_copy(pool, &robot->deployed);
 }
 
 
@@ -84,71 +79,26 @@ ngx_int_t
 ngx_coco_robot_record_read(ngx_coco_robot_t *robot, const PGresult *result,
     int row, int column, ngx_pool_t *pool)
 {
-    enum { HEALTHY, BATTERY, LOCATION, COMPONENTS, LID, MEMBERS };
+    ngx_int_t   rc;
+    coco_str_t  lid;
 
-    static const coco_str_t  names[MEMBERS] = {
-        coco_string("healthy"), coco_string("battery"),
-        coco_string("location"), coco_string("components"),
-        coco_string("lid")
-    };
+    rc = ngx_coco_record_read(&robot->hb, &lid, robot->serial, result, row,
+                              column, pool);
 
-    static const coco_str_t  open = coco_string("open");
-
-    coco_str_t          details;
-    coco_error_t        err;
-    coco_heartbeat_t   *hb;
-    coco_json_value_t   object, lid, m[MEMBERS];
-
-    if (PQgetisnull(result, row, column)) {
-        return NGX_DECLINED;
-    }
-
-    hb = &robot->hb;
-    ngx_memzero(hb, sizeof(coco_heartbeat_t));
-
-    details = ngx_coco_pg_field(result, row, column + 4);
-
-    if (ngx_coco_robot_copy(pool, &details) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (coco_id_parse(&hb->id, ngx_coco_pg_field(result, row, column))
-        != COCO_OK
-        || coco_message_read(&object, details, &err) != COCO_OK)
-    {
-        return NGX_DECLINED;
-    }
-
-    hb->serial = robot->serial;
-    hb->state = coco_state_parse(ngx_coco_pg_field(result, row, column + 1));
-    hb->ts = strtoll(PQgetvalue(result, row, column + 2), NULL, 10);
-    hb->received_at = strtoll(PQgetvalue(result, row, column + 3), NULL, 10);
-
-    coco_message_members(&object, names, MEMBERS, m);
-
-    if (ngx_coco_robot_telemetry(hb, &m[HEALTHY], &m[BATTERY], &m[LOCATION],
-                                 &m[COMPONENTS])
-        != NGX_OK)
-    {
-        return NGX_DECLINED;
-    }
-
-    if (m[LID].text.data && m[LID].type == COCO_JSON_OBJECT) {
-        coco_message_members(&m[LID], &open, 1, &lid);
-        hb->has_lid = lid.text.data != NULL;
-        hb->lid_open = hb->has_lid && lid.type == COCO_JSON_TRUE;
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     robot->telemetry_source = coco_string("state");
 
     if (robot->operation_state == COCO_STATE_NONE) {
-        robot->operation_state = hb->state;
+        robot->operation_state = robot->hb.state;
     }
 
     if (robot->ephemeral_source.data == NULL) {
         robot->ephemeral_source = robot->telemetry_source;
-        robot->ephemeral_at = hb->received_at;
-        robot->lid = m[LID].text;
+        robot->ephemeral_at = robot->hb.received_at;
+        robot->lid = lid;
     }
 
     return NGX_OK;
@@ -165,7 +115,7 @@ ngx_coco_robot_driveu_read(ngx_coco_robot_t *robot, const PGresult *result,
     robot->remotely_controllable = *PQgetvalue(result, row, column + 1) == 't';
     robot->driveu = ngx_coco_pg_field(result, row, column);
 
-    return ngx_coco_robot_copy(pool, &robot->driveu);
+    return ngx_coco_pg_copy(pool, &robot->driveu);
 }
 
 
@@ -184,7 +134,7 @@ ngx_coco_robot_delivery_read(ngx_coco_robot_t *robot, const PGresult *result,
     robot->delivery_at = strtoll(PQgetvalue(result, row, column + 2), NULL,
                                  10);
 
-    return ngx_coco_robot_copy(pool, &robot->delivery_id);
+    return ngx_coco_pg_copy(pool, &robot->delivery_id);
 }
 
 
@@ -224,8 +174,8 @@ ngx_coco_robot_cache_read(ngx_coco_robot_t *robot, coco_str_t text)
     if (!m[TS].integer || !m[RECEIVED].integer
         || hb->state == COCO_STATE_NONE
         || coco_id_parse(&hb->id, m[ID].string) != COCO_OK
-        || ngx_coco_robot_telemetry(hb, &m[HEALTHY], &m[BATTERY],
-                                    &m[LOCATION], &m[COMPONENTS])
+        || ngx_coco_record_telemetry(hb, &m[HEALTHY], &m[BATTERY],
+                                     &m[LOCATION], &m[COMPONENTS])
            != NGX_OK)
     {
         return NGX_DECLINED;
@@ -364,91 +314,6 @@ ngx_coco_robot_encode(coco_json_out_t *out, const ngx_coco_robot_t *robot,
     coco_json_name(out, "partial");
     coco_json_bool(out, robot->partial);
     coco_json_object_close(out);
-}
-
-
-static ngx_int_t
-ngx_coco_robot_copy(ngx_pool_t *pool, coco_str_t *value)
-{
-    u_char  *p;
-
-    if (pool == NULL || value->data == NULL) {
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(pool, value->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(p, value->data, value->len);
-    value->data = (char *) p;
-
-    return NGX_OK;
-}
-
-
-/* The part that RobotState and the details of a heartbeat have in common. */
-
-static ngx_int_t
-ngx_coco_robot_telemetry(coco_heartbeat_t *hb, coco_json_value_t *healthy,
-    coco_json_value_t *battery, coco_json_value_t *location,
-    coco_json_value_t *components)
-{
-    static const coco_str_t  percent = coco_string("percent");
-
-    coco_json_value_t  level;
-
-    if (battery->text.data == NULL || battery->type != COCO_JSON_OBJECT
-        || location->text.data == NULL || location->type != COCO_JSON_OBJECT)
-    {
-        return NGX_DECLINED;
-    }
-
-    coco_message_members(battery, &percent, 1, &level);
-
-    if (level.text.data == NULL || level.type != COCO_JSON_NUMBER) {
-        return NGX_DECLINED;
-    }
-
-    hb->battery_percent = level.number;
-    hb->battery = battery->text;
-    hb->location = location->text;
-    hb->components = components->text;
-    hb->healthy = healthy->text.data ? healthy->type == COCO_JSON_TRUE
-                               : ngx_coco_robot_components_healthy(components);
-
-    return NGX_OK;
-}
-
-
-/* CONTRACT "Heartbeat": unless a component is ERROR. Only details lack
- * "healthy", and jsonb shows "ERROR" without escapes. */
-
-static bool
-ngx_coco_robot_components_healthy(coco_json_value_t *components)
-{
-    size_t             pos;
-    coco_str_t         name;
-    coco_json_value_t  value;
-
-    if (components->text.data == NULL || components->type != COCO_JSON_OBJECT)
-    {
-        return true;
-    }
-
-    pos = 0;
-
-    while (coco_json_member_next(components, &pos, &name, &value)) {
-
-        if (value.type == COCO_JSON_STRING
-            && coco_str_equal(value.string, coco_string("ERROR")))
-        {
-            return false;
-        }
-    }
-
-    return true;
 }
 
 

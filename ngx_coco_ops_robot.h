@@ -8,6 +8,7 @@
 
 #include "ngx_coco.h"
 #include "ngx_coco_base.h"
+#include "ngx_coco_record.h"
 #include "coco_heartbeat.h"
 #include "coco_json_write.h"
 #include "coco_readiness.h"
@@ -23,18 +24,13 @@ typedef enum {
     NGX_COCO_FLAGS
 } ngx_coco_flag_e;
 
-/* Columns of robot_operation (o) and of robot_state (s) that the functions
- * below read, in this order. */
+/* Columns of robot_operation (o) that the functions below read, in this
+ * order; those of robot_state are NGX_COCO_RECORD. */
 #define NGX_COCO_ROBOT_OPERATION                                             \
     "o.operation_state, o.needs_movement, o.undergoing_maintenance,"         \
     " o.needs_maintenance, o.needs_pickup, o.has_food, o.driveable,"         \
     " o.deployed::text, coco.to_ms(o.changed_at)"
 #define NGX_COCO_ROBOT_OPERATION_COLUMNS  9
-
-#define NGX_COCO_ROBOT_RECORD                                                \
-    "s.id::text, s.state, coco.to_ms(s.ts), coco.to_ms(s.received_at),"      \
-    " s.details::text"
-#define NGX_COCO_ROBOT_RECORD_COLUMNS  5
 
 /* Of coco.driveu() (d). */
 #define NGX_COCO_ROBOT_DRIVEU                                                \

@@ -94,6 +94,27 @@ ngx_coco_pg_field(const PGresult *result, int row, int column)
 }
 
 
+ngx_int_t
+ngx_coco_pg_copy(ngx_pool_t *pool, coco_str_t *field)
+{
+    u_char  *p;
+
+    if (pool == NULL || field->data == NULL) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(pool, field->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, field->data, field->len);
+    field->data = (char *) p;
+
+    return NGX_OK;
+}
+
+
 const char *
 ngx_coco_pg_reason(ngx_coco_pg_t *pg, ngx_coco_pg_lane_e lane)
 {

@@ -75,4 +75,7 @@ void ngx_coco_pg_cancel(ngx_coco_pg_op_t *op);   /* orphans it */
 /* A text field of a row, data NULL when null. */
 coco_str_t ngx_coco_pg_field(const PGresult *result, int row, int column);
 
+/* Has it outlive its result, in `pool`; without one it stays where it is. */
+ngx_int_t ngx_coco_pg_copy(ngx_pool_t *pool, coco_str_t *field);
+
 #endif /* NGX_COCO_PG_H */
