@@ -24,6 +24,7 @@
 typedef struct {
     ngx_str_t                 text;       /* empty: none */
     size_t                    size;
+    int64_t                   server;     /* it is of: ngx_coco_pages_t */
 } ngx_coco_feed_snapshot_t;
 
 
@@ -90,8 +91,10 @@ static ngx_int_t ngx_coco_feed_load_page(void *data, coco_str_t lines,
     coco_str_t snapshot);
 static void ngx_coco_feed_load_done(void *data, ngx_uint_t whole);
 
+static ngx_uint_t ngx_coco_feed_other(const ngx_coco_feed_t *feed,
+    coco_str_t snapshot);
 static ngx_int_t ngx_coco_feed_snapshot_set(ngx_coco_feed_snapshot_t *to,
-    coco_str_t text, ngx_log_t *log);
+    coco_str_t text, int64_t server, ngx_log_t *log);
 static void ngx_coco_feed_snapshot_swap(ngx_coco_feed_snapshot_t *to,
     ngx_coco_feed_snapshot_t *from);
 static uint64_t ngx_coco_feed_snapshot_end(const u_char *text, size_t len);
@@ -513,15 +516,13 @@ ngx_coco_feed_poll_page(void *data, coco_str_t lines, coco_str_t snapshot)
 
     if (feed->next.text.len == 0) {
 
-        if (ngx_coco_feed_snapshot_end((u_char *) snapshot.data, snapshot.len)
-            < ngx_coco_feed_snapshot_end(feed->since.text.data,
-                                         feed->since.text.len))
-        {
+        if (ngx_coco_feed_other(feed, snapshot)) {
             feed->other = 1;
             return NGX_ERROR;
         }
 
-        if (ngx_coco_feed_snapshot_set(&feed->next, snapshot, feed->log)
+        if (ngx_coco_feed_snapshot_set(&feed->next, snapshot,
+                                       feed->changes.server, feed->log)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -555,8 +556,9 @@ ngx_coco_feed_poll_done(void *data, ngx_uint_t whole)
     feed->other = 0;
 
     ngx_log_error(NGX_LOG_WARN, feed->log, 0,
-                  "zone: Postgres has fewer transactions than before: what is "
-                  "known is dropped, as it is of another database");
+                  "zone: Postgres was started anew, is another server, or has "
+                  "fewer transactions than before: what is known is dropped, "
+                  "as it may be of another database");
 
     feed->since.text.len = 0;
 
@@ -589,7 +591,8 @@ ngx_coco_feed_load_page(void *data, coco_str_t lines, coco_str_t snapshot)
     ngx_coco_feed_t *feed = data;
 
     if (feed->loaded.text.len == 0
-        && ngx_coco_feed_snapshot_set(&feed->loaded, snapshot, feed->log)
+        && ngx_coco_feed_snapshot_set(&feed->loaded, snapshot,
+                                      feed->fleet.server, feed->log)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -629,9 +632,24 @@ ngx_coco_feed_load_done(void *data, ngx_uint_t whole)
 }
 
 
+/* A server with another start may be a standby that lacks what was committed
+ * last. A virtual machine that was set back goes on with the start it had, and
+ * has fewer transactions. */
+
+static ngx_uint_t
+ngx_coco_feed_other(const ngx_coco_feed_t *feed, coco_str_t snapshot)
+{
+    return feed->changes.server != feed->since.server
+           || ngx_coco_feed_snapshot_end((u_char *) snapshot.data,
+                                         snapshot.len)
+              < ngx_coco_feed_snapshot_end(feed->since.text.data,
+                                           feed->since.text.len);
+}
+
+
 static ngx_int_t
 ngx_coco_feed_snapshot_set(ngx_coco_feed_snapshot_t *to, coco_str_t text,
-    ngx_log_t *log)
+    int64_t server, ngx_log_t *log)
 {
     u_char  *p;
 
@@ -648,6 +666,7 @@ ngx_coco_feed_snapshot_set(ngx_coco_feed_snapshot_t *to, coco_str_t text,
 
     ngx_memcpy(to->text.data, text.data, text.len);
     to->text.len = text.len;
+    to->server = server;
 
     return NGX_OK;
 }

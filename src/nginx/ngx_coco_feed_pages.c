@@ -17,14 +17,16 @@ static ngx_uint_t ngx_coco_pages_page(ngx_coco_pages_t *pages,
 /* Columns of both. */
 enum {
     NGX_COCO_PAGES_SNAPSHOT = 0,
+    NGX_COCO_PAGES_SERVER,
     NGX_COCO_PAGES_COUNT,
     NGX_COCO_PAGES_LAST,
     NGX_COCO_PAGES_LINES
 };
 
 #define NGX_COCO_PAGES_SELECT(which)                                         \
-    "select pg_current_snapshot()::text, count(*), max(id),"                 \
-    "       coalesce(string_agg(line, ''), '')"                              \
+    "select pg_current_snapshot()::text,"                                    \
+    "       (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint," \
+    "       count(*), max(id), coalesce(string_agg(line, ''), '')"           \
     "  from (select r.id, coco.supply_line(r) || E'\\n' as line"             \
     "          from coco.resource r"                                         \
     "         where r.id > $1::text" which                                   \
@@ -129,7 +131,16 @@ static ngx_uint_t
 ngx_coco_pages_page(ngx_coco_pages_t *pages, const PGresult *result,
     ngx_uint_t *ret_more)
 {
+    int64_t     server;
     coco_str_t  last;
+
+    server = ngx_coco_query_int(result, 0, NGX_COCO_PAGES_SERVER);
+
+    if (pages->len && server != pages->server) {
+        return 0;
+    }
+
+    pages->server = server;
 
     if (pages->reader->page(pages->data,
                             ngx_coco_pg_field(result, 0, NGX_COCO_PAGES_LINES),

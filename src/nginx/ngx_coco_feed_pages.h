@@ -11,8 +11,8 @@
 #include "ngx_coco_pg.h"
 
 /* Both select a page of lines (coco_supply.h) behind the robot $1: its
- * snapshot, how many they are, the last robot, the lines; the second those
- * whose change the snapshot $2 does not see. */
+ * snapshot, when the server was started, how many they are, the last robot,
+ * the lines; the second those whose change the snapshot $2 does not see. */
 extern ngx_coco_pg_statement_t  ngx_coco_feed_page_statement;
 extern ngx_coco_pg_statement_t  ngx_coco_feed_changes_statement;
 
@@ -25,7 +25,8 @@ typedef struct {
      * until it returns. */
     ngx_int_t  (*page)(void *data, coco_str_t lines, coco_str_t snapshot);
 
-    /* All were read; or not: Postgres did not answer, or `page` has failed. */
+    /* All were read; or not: Postgres did not answer, was started anew
+     * between two pages, or `page` has failed. */
     void       (*done)(void *data, ngx_uint_t whole);
 } ngx_coco_pages_reader_t;
 
@@ -40,6 +41,8 @@ typedef struct {
     ngx_str_t                       since;    /* the caller's; it stands until
                                                  the end */
     ngx_coco_pg_op_t               *op;       /* NULL: not under way */
+    int64_t                         server;   /* whose page it is: its start,
+                                                 us since the epoch */
     size_t                          len;
     u_char                          after[256];
 } ngx_coco_pages_t;

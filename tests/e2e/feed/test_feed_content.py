@@ -171,3 +171,24 @@ def test_another_database(nginx, worker, fleet, robot, place, backends):
     loads = one.metrics()["coco_supply_loads_total"]
     assert one.quote(place)["serial"] == robot
     assert one.metrics()["coco_supply_loads_total"] == loads, "from the zone"
+
+
+def test_postgres_starts_anew(nginx, worker, robot, place, backends):
+    """It may be a standby that was promoted, and lacks what was committed
+    last: it has no fewer transactions, but what is known may not be there."""
+    worker()
+    one = nginx()
+    one.await_fresh()
+    before = one.metrics()
+
+    backends.kill("postgres")
+    backends.restart("postgres")
+    await_for("it is noticed", lambda: one.log("another database"))
+    one.await_fresh()
+    assert one.quote(place)["serial"] == robot
+    after = one.metrics()
+    assert after["coco_feed_loads_total"] == before[
+        "coco_feed_loads_total"] + 1
+    assert after["coco_zone_resets_total"] == before[
+        "coco_zone_resets_total"] + 1
+    assert len(one.log("another database")) == 1
