@@ -1,22 +1,21 @@
 /*
  * The labor scope: the heartbeat cache as it stands, from the zone or from
- * Redis. Must never change the copy in Redis, nor show an operation state that
- * is over: it is the zone's, and Postgres' while the zone is not fresh.
+ * Redis, and where Redis has no copy, from the state service's record. Must
+ * never change a copy that is there, nor show an operation state that is over:
+ * it is the zone's, and Postgres' while the zone is not fresh.
  */
 
 #include "ngx_coco_dispatch_labor.h"
 #include "ngx_coco_base.h"
 #include "ngx_coco_grpc.h"
 #include "ngx_coco_message.h"
+#include "ngx_coco_record.h"
 #include "ngx_coco_reply.h"
 #include "ngx_coco_waiter.h"
 
 #include "coco_message.h"
 #include "coco/fleet/v1/fleet.pb-c.h"
 
-
-#define NGX_COCO_CACHE_KEY      "robot.heartbeat.cache."
-#define NGX_COCO_CACHE_KEY_LEN  (sizeof(NGX_COCO_CACHE_KEY) - 1)
 
 /* How often the zone's record is read while somebody writes the fleet. */
 #define NGX_COCO_LABOR_READS    8
@@ -31,11 +30,12 @@ typedef struct {
     ngx_coco_ticket_t     ticket;
     ngx_coco_flight_t    *flight;     /* NULL: nobody may wait for it */
     int64_t               asked;      /* ms since the epoch */
-    ngx_coco_outcome_e    outcome;
+    ngx_coco_outcome_e    redis;
+    ngx_coco_outcome_e    postgres;   /* for the record */
     ngx_str_t             copy;       /* data NULL: there is none */
     ngx_str_t             shared;     /* another request's document */
-    int64_t               left;       /* ms; -1: without end, -2: none */
-    ngx_uint_t            refused;    /* Redis did, and the log says why */
+    int64_t               until;      /* ms since the epoch, of the copy;
+                                         0: it is not to be kept */
     ngx_uint_t            known;      /* the operation state is: */
     coco_state_e          state;      /* NONE: the robot has none */
 } ngx_coco_labor_t;
@@ -53,9 +53,16 @@ static ngx_uint_t ngx_coco_labor_refused(ngx_coco_labor_t *labor,
     ngx_coco_outcome_e outcome, const redisReply *reply, int expected,
     const char *command);
 static void ngx_coco_labor_done(ngx_http_request_t *r, void *data);
+static ngx_int_t ngx_coco_labor_operation_ask(ngx_coco_labor_t *labor);
 static void ngx_coco_labor_stated(ngx_http_request_t *r, void *data);
 static void ngx_coco_labor_state_read(void *data, ngx_coco_outcome_e outcome,
     PGresult *result);
+static ngx_int_t ngx_coco_labor_record_ask(ngx_coco_labor_t *labor);
+static void ngx_coco_labor_recorded(ngx_http_request_t *r, void *data);
+static void ngx_coco_labor_record_read(void *data, ngx_coco_outcome_e outcome,
+    PGresult *result);
+static ngx_uint_t ngx_coco_labor_rows(ngx_coco_labor_t *labor,
+    ngx_coco_outcome_e outcome, const PGresult *result);
 static ngx_int_t ngx_coco_labor_reply(ngx_http_request_t *r,
     ngx_coco_labor_t *labor);
 static void ngx_coco_labor_state(ngx_coco_labor_t *labor,
@@ -76,10 +83,22 @@ static ngx_coco_pg_statement_t  ngx_coco_labor_operation = {
 };
 
 
+static ngx_coco_pg_statement_t  ngx_coco_labor_record = {
+    ngx_string("coco_labor_record"),
+    "select " NGX_COCO_RECORD ", o.operation_state"
+    "  from coco.robot_state s"
+    "  left join coco.robot_operation o on o.serial = s.serial"
+    " where s.serial = $1::text",
+    1, NGX_COCO_PG_POINT, 0
+};
+
+
 ngx_int_t
 ngx_coco_labor_init(ngx_conf_t *cf)
 {
-    return ngx_coco_pg_statement_add(cf, &ngx_coco_labor_operation);
+    return ngx_coco_pg_statement_add(cf, &ngx_coco_labor_operation) == NGX_OK
+           && ngx_coco_pg_statement_add(cf, &ngx_coco_labor_record) == NGX_OK
+           ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -110,7 +129,7 @@ ngx_coco_labor(ngx_http_request_t *r, ngx_str_t *serial)
         return ngx_coco_labor_send(r, kind, &document, "HIT");
     }
 
-    if (conf->redis == NULL) {
+    if (conf->redis == NULL && conf->pg == NULL) {
         return ngx_coco_reply_unavailable(r, "Redis", NGX_COCO_DOWN);
     }
 
@@ -139,8 +158,8 @@ ngx_coco_labor(ngx_http_request_t *r, ngx_str_t *serial)
 }
 
 
-/* NGX_DECLINED: this request asks Redis, and while the zone is fresh others
- * may wait for what it gets. */
+/* NGX_DECLINED: this request asks, and while the zone is fresh others may
+ * wait for what it gets. */
 
 static ngx_int_t
 ngx_coco_labor_join(ngx_coco_labor_t *labor)
@@ -208,32 +227,39 @@ ngx_coco_labor_landed(ngx_http_request_t *r, void *data)
 }
 
 
-/* The copy and what remains of its time, in one write. */
+/* The copy and what remains of its time, in one write. Of the time that a call
+ * has, half is Postgres', in case Redis does not answer. */
 
 static ngx_int_t
 ngx_coco_labor_ask(ngx_coco_labor_t *labor)
 {
-    u_char            key[NGX_COCO_CACHE_KEY_LEN + COCO_SERIAL_MAX];
-    ngx_str_t         argv[2];
-    ngx_coco_zone_t  *zone;
+    ngx_msec_t             timeout;
+    ngx_str_t              argv[2];
+    ngx_coco_base_conf_t  *conf;
 
-    zone = ngx_coco_base_conf(labor->request)->zone;
+    conf = ngx_coco_base_conf(labor->request);
 
-    if (zone) {
-        labor->ticket = ngx_coco_zone_ticket(zone, &labor->serial);
+    if (conf->zone) {
+        labor->ticket = ngx_coco_zone_ticket(conf->zone, &labor->serial);
+    }
+
+    if (conf->redis == NULL) {
+        labor->redis = NGX_COCO_DOWN;
+        return ngx_coco_labor_record_ask(labor);
     }
 
     labor->asked = ngx_coco_now_ms();
 
-    ngx_str_set(&argv[0], "GET");
-    argv[1].data = key;
-    argv[1].len = ngx_cpymem(ngx_cpymem(key, NGX_COCO_CACHE_KEY,
-                                        NGX_COCO_CACHE_KEY_LEN),
-                             labor->serial.data, labor->serial.len)
-                  - key;
+    timeout = ngx_coco_grpc_left(labor->request, 2 * conf->redis_timeout) / 2;
+    ngx_coco_waiter_timeout_set(labor->waiter, ngx_max(timeout, 1));
 
-    if (ngx_coco_waiter_redis(labor->waiter, 2, argv, ngx_coco_labor_copy)
-        != NGX_OK)
+    ngx_str_set(&argv[0], "GET");
+
+    if (ngx_coco_record_key(labor->request->pool, NGX_COCO_CACHE_KEY,
+                            ngx_coco_str(labor->serial), &argv[1])
+        != NGX_OK
+        || ngx_coco_waiter_redis(labor->waiter, 2, argv, ngx_coco_labor_copy)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -258,7 +284,7 @@ ngx_coco_labor_copy(void *data, ngx_coco_outcome_e outcome, redisReply *reply)
 
     labor->copy.data = ngx_pnalloc(labor->request->pool, reply->len + 1);
     if (labor->copy.data == NULL) {
-        labor->refused = 1;
+        labor->redis = NGX_COCO_DOWN;
         return;
     }
 
@@ -272,10 +298,17 @@ ngx_coco_labor_left(void *data, ngx_coco_outcome_e outcome, redisReply *reply)
 {
     ngx_coco_labor_t  *labor = data;
 
-    if (!ngx_coco_labor_refused(labor, outcome, reply, REDIS_REPLY_INTEGER,
-                                "PTTL"))
+    if (ngx_coco_labor_refused(labor, outcome, reply, REDIS_REPLY_INTEGER,
+                               "PTTL"))
     {
-        labor->left = reply->integer;
+        return;
+    }
+
+    if (reply->integer >= 0) {
+        labor->until = labor->asked + reply->integer;
+
+    } else if (reply->integer == -1) {
+        labor->until = INT64_MAX;
     }
 }
 
@@ -285,7 +318,7 @@ ngx_coco_labor_refused(ngx_coco_labor_t *labor, ngx_coco_outcome_e outcome,
     const redisReply *reply, int expected, const char *command)
 {
     if (outcome != NGX_COCO_DONE) {
-        labor->outcome = outcome;
+        labor->redis = outcome;
         return 1;
     }
 
@@ -297,7 +330,7 @@ ngx_coco_labor_refused(ngx_coco_labor_t *labor, ngx_coco_outcome_e outcome,
                   "coco: redis refused %s: %s", command,
                   reply->type == REDIS_REPLY_ERROR ? reply->str : "-");
 
-    labor->refused = 1;
+    labor->redis = NGX_COCO_DOWN;
 
     return 1;
 }
@@ -313,42 +346,51 @@ ngx_coco_labor_done(ngx_http_request_t *r, void *data)
 
     conf = ngx_coco_base_conf(r);
 
-    if (labor->outcome != NGX_COCO_DONE || labor->refused) {
-        rc = ngx_coco_reply_unavailable(r, "Redis",
-                                        labor->outcome != NGX_COCO_DONE
-                                        ? labor->outcome : NGX_COCO_DOWN);
-
-    } else if (labor->copy.data == NULL) {
-        rc = ngx_coco_reply_problem(r, NGX_HTTP_NOT_FOUND,
-                                    "No heartbeat of this serial is cached, "
-                                    "or it has expired.");
-
-    } else {
-        ngx_coco_labor_state(labor, conf->zone);
-
-        /* that of the copy may be older: some changes reach it by the worker
-         * alone, or are overtaken there by a heartbeat. It waits for
-         * Postgres no longer than for Redis, and then stands as it is */
-
-        if (!labor->known && conf->pg) {
-            ngx_coco_waiter_timeout_set(labor->waiter, conf->redis_timeout);
-            ngx_coco_waiter_done_set(labor->waiter, ngx_coco_labor_stated);
-
-            if (ngx_coco_waiter_pg(labor->waiter, &ngx_coco_labor_operation,
-                                   &labor->serial, ngx_coco_labor_state_read)
-                == NGX_OK)
-            {
-                return;
-            }
-
-            rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
-
-        } else {
-            rc = ngx_coco_labor_reply(r, labor);
-        }
+    if (labor->redis != NGX_COCO_DONE) {
+        ngx_str_null(&labor->copy);
     }
 
-    ngx_coco_waiter_finalize(labor->waiter, rc);
+    if (labor->copy.data) {
+        ngx_coco_labor_state(labor, conf->zone);
+
+        if (labor->known || conf->pg == NULL) {
+            ngx_coco_labor_stated(r, labor);
+            return;
+        }
+
+        rc = ngx_coco_labor_operation_ask(labor);
+
+    } else if (conf->pg) {
+        rc = ngx_coco_labor_record_ask(labor);
+
+    } else {
+        ngx_coco_labor_recorded(r, labor);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_coco_waiter_finalize(labor->waiter,
+                                 NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
+}
+
+
+/* That of the copy may be older: some changes reach it by the worker alone, or
+ * are overtaken there by a heartbeat. It waits for Postgres no longer than for
+ * Redis, and then stands as it is. */
+
+static ngx_int_t
+ngx_coco_labor_operation_ask(ngx_coco_labor_t *labor)
+{
+    ngx_coco_base_conf_t  *conf;
+
+    conf = ngx_coco_base_conf(labor->request);
+
+    ngx_coco_waiter_timeout_set(labor->waiter, conf->redis_timeout);
+    ngx_coco_waiter_done_set(labor->waiter, ngx_coco_labor_stated);
+
+    return ngx_coco_waiter_pg(labor->waiter, &ngx_coco_labor_operation,
+                              &labor->serial, ngx_coco_labor_state_read);
 }
 
 
@@ -369,15 +411,7 @@ ngx_coco_labor_state_read(void *data, ngx_coco_outcome_e outcome,
 {
     ngx_coco_labor_t  *labor = data;
 
-    if (outcome != NGX_COCO_DONE) {
-        return;
-    }
-
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        ngx_log_error(NGX_LOG_ERR, labor->request->connection->log, 0,
-                      "coco: postgres refused \"%V\": %s",
-                      &ngx_coco_labor_operation.name,
-                      PQresultErrorMessage(result));
+    if (!ngx_coco_labor_rows(labor, outcome, result)) {
         return;
     }
 
@@ -390,9 +424,126 @@ ngx_coco_labor_state_read(void *data, ngx_coco_outcome_e outcome,
 
 
 static ngx_int_t
+ngx_coco_labor_record_ask(ngx_coco_labor_t *labor)
+{
+    ngx_coco_waiter_timeout_set(labor->waiter,
+                    ngx_coco_base_conf(labor->request)->postgres_timeout);
+    ngx_coco_waiter_done_set(labor->waiter, ngx_coco_labor_recorded);
+
+    return ngx_coco_waiter_pg(labor->waiter, &ngx_coco_labor_record,
+                              &labor->serial, ngx_coco_labor_record_read);
+}
+
+
+static void
+ngx_coco_labor_recorded(ngx_http_request_t *r, void *data)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    ngx_int_t              rc;
+    ngx_coco_base_conf_t  *conf;
+
+    conf = ngx_coco_base_conf(r);
+
+    if (labor->copy.data) {
+        rc = ngx_coco_labor_reply(r, labor);
+
+    } else if (labor->postgres != NGX_COCO_DONE) {
+        rc = ngx_coco_reply_unavailable(r, "Postgres", labor->postgres);
+
+    } else if (conf->pg == NULL && labor->redis != NGX_COCO_DONE) {
+        rc = ngx_coco_reply_unavailable(r, "Redis", labor->redis);
+
+    } else {
+        rc = ngx_coco_reply_problem(r, NGX_HTTP_NOT_FOUND,
+                                    "No heartbeat of this serial was heard, "
+                                    "or the last one has expired.");
+    }
+
+    ngx_coco_waiter_finalize(labor->waiter, rc);
+}
+
+
+/* What the copy would be, for as long as it would be one. */
+
+static void
+ngx_coco_labor_record_read(void *data, ngx_coco_outcome_e outcome,
+    PGresult *result)
+{
+    ngx_coco_labor_t  *labor = data;
+
+    int64_t              left;
+    coco_str_t           lid;
+    coco_state_e         state;
+    coco_heartbeat_t     hb;
+    ngx_http_request_t  *r;
+
+    r = labor->request;
+
+    if (!ngx_coco_labor_rows(labor, outcome, result)) {
+        labor->postgres = outcome != NGX_COCO_DONE ? outcome : NGX_COCO_DOWN;
+        return;
+    }
+
+    if (PQntuples(result) == 0
+        || ngx_coco_record_read(&hb, &lid, ngx_coco_str(labor->serial),
+                                result, 0, 0, NULL)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    left = ngx_coco_record_left(ngx_coco_base_conf(r), &hb);
+
+    if (left <= 0) {
+        return;
+    }
+
+    state = coco_state_parse(ngx_coco_pg_field(result, 0,
+                                               NGX_COCO_RECORD_COLUMNS));
+
+    if (ngx_coco_record_state(r->pool, &hb,
+                              state != COCO_STATE_NONE ? state : hb.state,
+                              &labor->copy)
+        != NGX_OK)
+    {
+        ngx_str_null(&labor->copy);
+        labor->postgres = NGX_COCO_DOWN;
+        return;
+    }
+
+    labor->known = 1;
+    labor->until = ngx_coco_now_ms() + left;
+
+    if (labor->redis == NGX_COCO_DONE) {
+        ngx_coco_record_put(r, NGX_COCO_CACHE_KEY, &hb, &labor->copy);
+    }
+}
+
+
+static ngx_uint_t
+ngx_coco_labor_rows(ngx_coco_labor_t *labor, ngx_coco_outcome_e outcome,
+    const PGresult *result)
+{
+    if (outcome != NGX_COCO_DONE) {
+        return 0;
+    }
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        return 1;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, labor->request->connection->log, 0,
+                  "coco: postgres refused a statement of the labor row: %s",
+                  PQresultErrorMessage(result));
+
+    return 0;
+}
+
+
+static ngx_int_t
 ngx_coco_labor_reply(ngx_http_request_t *r, ngx_coco_labor_t *labor)
 {
-    int64_t           until;
     ngx_int_t         rc;
     ngx_str_t         document;
     ngx_coco_zone_t  *zone;
@@ -421,11 +572,9 @@ ngx_coco_labor_reply(ngx_http_request_t *r, ngx_coco_labor_t *labor)
         }
     }
 
-    if (zone && labor->known && labor->left != -2) {
-        until = labor->left < 0 ? INT64_MAX : labor->asked + labor->left;
-
+    if (zone && labor->known && labor->until) {
         ngx_coco_zone_document_put(zone, labor->kind, &labor->serial,
-                                   &labor->ticket, &document, until);
+                                   &labor->ticket, &document, labor->until);
 
         if (labor->flight) {
             ngx_coco_flight_end(labor->flight, &document);

@@ -1,5 +1,5 @@
 # GET /fleet/v1/labor/robots/{serial}: the heartbeat cache as it stands, from
-# Redis and from the zone.
+# Redis and from the zone, and from the record where Redis has no copy.
 
 use Test::Nginx::Socket;
 use Test::More;
@@ -98,6 +98,63 @@ sub expired {
     return;
 }
 
+# A robot that only Postgres knows, heard so long ago.
+our $Ttl = 2 * $Coco::Window;
+our $Beat = '{"healthy": false, "battery": {"percent": 7, "odd": [1.50]},'
+    . ' "location": {"latitude": 1, "longitude": 2}}';
+
+sub heard {
+    my ($serial, $ago, %is) = @_;
+    robot($serial, ts => now_ms() - $ago, details => $Beat, %is);
+    return;
+}
+
+sub copy { return redis('GET', "robot.heartbeat.cache.$_[0]") }
+
+# It is put back, for the time that remains, and never over another one.
+sub recorded {
+    heard('s310-record', 40_000, operation => 'GROUNDED');
+    my $body = got('s310-record', 'MISS', 'by the record');
+    like($body, qr/^\{"serial":"s310-record","id":"[-0-9a-f]{36}",
+        "ts":\d+,"receivedAt":\d+,"operationState":"GROUNDED",
+        "healthy":false,"battery":\{"odd":\ \[1\.50\],\ "percent":\ 7\},
+        "location":\{"latitude":\ 1,\ "longitude":\ 2\},
+        "components":null\}$/x, 'is RobotState');
+    ok(await(sub { return copy('s310-record') eq $body }),
+        'the copy is put back');
+    my $left = redis('PTTL', 'robot.heartbeat.cache.s310-record');
+    cmp_ok($left, '<=', $Ttl - 40_000, 'for what remains');
+    cmp_ok($left, '>', $Ttl - 100_000, 'and no less');
+
+    heard('s310-old', $Ttl + 1);
+    is(get('/fleet/v1/labor/robots/s310-old')->{status}, 404, 'too old');
+    robot('s310-ahead', ts => now_ms() + 3_600_000, details => $Beat,
+        received => now_ms() - $Ttl - 1);
+    is(get('/fleet/v1/labor/robots/s310-ahead')->{status}, 404,
+        'also when its clock is ahead');
+    is(copy($_), '', "$_ has no copy") for 's310-old', 's310-ahead';
+    return;
+}
+
+# From the zone, for no longer than the copy would have been there.
+sub recorded_zone {
+    my $left = 2500 * ($ENV{TEST_NGINX_USE_VALGRIND} ? 10 : 1);
+    heard('s310-zoned', $Ttl - $left);
+    my $until = now_ms() + $left;
+    my $body = kept('s310-zoned');
+    redis('DEL', 'robot.heartbeat.cache.s310-zoned');
+    is(got('s310-zoned', 'HIT', 'by the zone'), $body, 'the same bytes');
+    my $last;
+    ok(await(sub {
+        my $begun = now_ms();
+        my $reply = get('/fleet/v1/labor/robots/s310-zoned');
+        $last = $begun if $reply->{status} == 200;
+        return $reply->{status} == 404;
+    }), 'expires');
+    cmp_ok($last, '<=', $until + 5, 'in its time');
+    return;
+}
+
 sub stale {
     state('s310-stale', 'PARKED');
     kept('s310-stale');
@@ -184,7 +241,7 @@ Content-Type: application/problem+json
 === TEST 7: a key that is no string
 --- request
 GET /fleet/v1/labor/robots/s310-list
---- error_code: 503
+--- error_code: 404
 --- error_log
 redis refused GET: WRONGTYPE
 
@@ -192,29 +249,39 @@ redis refused GET: WRONGTYPE
 
 === TEST 8: without Redis
 --- http_config eval: Coco::down('redis')
---- request
-GET /fleet/v1/labor/robots/s310-b
---- error_code: 503
---- response_headers
-Retry-After: 1
---- response_body_like: Redis cannot be reached
+--- init
+main::heard('s310-record', 0);
+--- request eval
+['GET /fleet/v1/labor/robots/s310-record',
+ 'GET /fleet/v1/labor/robots/s310-gone']
+--- error_code eval
+[200, 404]
+--- response_body_like eval
+[qr/"serial":"s310-record",.*"operationState":"PARKED"/, qr/expired/]
 
 
 
 === TEST 9: without Redis in the configuration
 --- http_config eval: Coco::http_config(coco_redis => undef)
---- request
-GET /fleet/v1/labor/robots/s310-b
---- error_code: 503
+--- init
+main::heard('s310-record', 0);
+--- request eval
+['GET /fleet/v1/labor/robots/s310-record',
+ 'GET /fleet/v1/labor/robots/s310-gone']
+--- error_code eval
+[200, 404]
 
 
 
 === TEST 10: without Postgres
 --- http_config eval: Coco::down('postgres')
---- request
-GET /fleet/v1/labor/robots/s310-b
---- response_body chomp
-{}
+--- request eval
+['GET /fleet/v1/labor/robots/s310-b',
+ 'GET /fleet/v1/labor/robots/s310-gone']
+--- error_code eval
+[200, 503]
+--- response_body_like eval
+[qr/^\{\}$/, qr/Postgres cannot be reached/]
 
 
 
@@ -235,7 +302,27 @@ GET /fleet/v1/labor/robots/s310-state
 --- init
 main::zone();
 main::expired();
+main::recorded_zone();
 main::stale();
 --- request
 GET /fleet/v1/labor/robots/s310-a
 --- response_body eval: $::Value
+
+
+
+=== TEST 13: Redis has no copy
+--- init
+main::recorded()
+--- request
+GET /fleet/v1/labor/robots/s310-old
+--- error_code: 404
+
+
+
+=== TEST 14: Redis has no copy, and Postgres is away
+--- http_config eval: Coco::down('redis', 'postgres')
+--- request
+GET /fleet/v1/labor/robots/s310-record
+--- error_code: 503
+--- response_headers
+Retry-After: 1

@@ -297,7 +297,7 @@ main::server(coco_redis => "127.0.0.1:$down", coco_postgres =>
 [main::get('s370-a'), "POST $::Beacon/GetVehicleBySerial\n"
     . main::frame(main::text(1, 's370-a'))]
 --- response_headers eval
-["grpc-status: 14\ngrpc-message: Redis cannot be reached; try again later."
+["grpc-status: 14\ngrpc-message: Postgres cannot be reached; try again later."
     . "\nRetry-After: 1", 'grpc-status: 14']
 
 

@@ -23,13 +23,12 @@ BOUND = 1.0         # seconds until an edit made elsewhere is seen here
 HANG = 20.0         # seconds; no answer takes so long
 
 # GOOD: right and whole. PARTIAL: it says so, and what it says is right.
-# UNAVAILABLE: 503. GONE: of a copy that has expired. LOST: no answer, the
-# connection has ended. HUNG, WRONG: there is no excuse.
-GOOD, PARTIAL, UNAVAILABLE, GONE, LOST, HUNG, WRONG = (
-    "good", "partial", "unavailable", "gone", "lost", "hung", "wrong")
+# UNAVAILABLE: 503. LOST: no answer, the connection has ended. HUNG, WRONG:
+# there is no excuse.
+GOOD, PARTIAL, UNAVAILABLE, LOST, HUNG, WRONG = (
+    "good", "partial", "unavailable", "lost", "hung", "wrong")
 
-STATUSES = {fleet_client.OK: GOOD, fleet_client.NOT_FOUND: GONE,
-            fleet_client.UNAVAILABLE: UNAVAILABLE,
+STATUSES = {fleet_client.OK: GOOD, fleet_client.UNAVAILABLE: UNAVAILABLE,
             fleet_client.DEADLINE_EXCEEDED: HUNG}
 
 Answer = collections.namedtuple(
@@ -125,8 +124,7 @@ class Load:
                 outcome = WRONG if detail else PARTIAL if isinstance(
                     decoded, dict) and decoded.get("partial") else GOOD
             else:
-                outcome = UNAVAILABLE if status == 503 else \
-                    GONE if status == 404 and kind == "labor" else WRONG
+                outcome = UNAVAILABLE if status == 503 else WRONG
                 detail = (status, decoded)
         self._note(kind, outcome, asked, hit, detail and (request, detail))
         return outcome, decoded

@@ -20,7 +20,7 @@ from fleet_client import FleetClient, install
 from harness import System, await_for, heartbeat, new_serial, now_ms
 from stack import Stack
 from supply_fleet import Site
-from supply_load import (BOUND, GONE, GOOD, LOST, PARTIAL, UNAVAILABLE, WRONG,
+from supply_load import (BOUND, GOOD, LOST, PARTIAL, UNAVAILABLE, WRONG,
                          Load)
 from test_fault_recovery import continue_postgres, stop_postgres
 
@@ -31,9 +31,7 @@ SLOWEST = 6.0       # seconds: statements and waits, one after another
 
 # What an answer may be during a fault, beside good, by what is asked for.
 NOTHING = {}
-NO_REDIS = {"robot": {PARTIAL}, "labor": {UNAVAILABLE, GONE},
-            "grpc": {UNAVAILABLE, GONE}}
-FORGOTTEN = {"labor": {GONE}, "grpc": {GONE}}
+NO_REDIS = {"robot": {PARTIAL}}
 NO_POSTGRES = {"robot": {PARTIAL, UNAVAILABLE},
                "supply": {PARTIAL, UNAVAILABLE},
                "quote": {PARTIAL, UNAVAILABLE}, "hold": {UNAVAILABLE},
@@ -224,7 +222,7 @@ def test_redis_flushed(scene, say):
     for _ in range(3):
         scene.redis.flushall()
         scene.go_on()
-    say(scene.end(FORGOTTEN))
+    say(scene.end())
 
 
 def test_redis_killed(scene, say):
@@ -273,7 +271,7 @@ def test_channels_forbidden(scene, say):
     finally:
         scene.redis.execute_command("acl", "setuser", "default",
                                     "allchannels")
-    say(scene.end(FORGOTTEN))
+    say(scene.end())
 
 
 # --- Postgres
@@ -402,5 +400,7 @@ def test_killed_while_it_writes(scene, say):
     finally:
         flood.end()
     assert resets >= 2, (kills, flood.sent)
+    assert re.search(r"\[error\] .*a process died while it wrote the fleet",
+                     scene.stack.log("nginx")[scene.logged:])
     say("kills=%d resets=%d lines=%d " % (kills, resets, flood.sent)
         + scene.end(LOSSES, alerts=KILLED + "|was locked by"))

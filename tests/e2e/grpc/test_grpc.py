@@ -14,7 +14,7 @@ from fleet_client import (
     BEACON, DEADLINE_EXCEEDED, INVALID_ARGUMENT, LABOR, NOT_FOUND, OK,
     PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAUTHENTICATED, UNIMPLEMENTED,
     given)
-from harness import await_for, new_serial
+from harness import await_for, heartbeat, new_serial, now_ms
 from stack import ROOT
 
 
@@ -63,6 +63,36 @@ def test_labor_from_the_zone_is_the_same(system, fleet, robot):
 
     answer = await_for("a message from the zone", kept)["answer"]
     assert answer == given(system.get("/fleet/v1/labor/robots/" + robot))
+
+
+def test_labor_when_redis_forgets(stack, system, fleet):
+    """Flushed, and away: what was heard seconds ago is known."""
+    serial = new_serial("grpc")
+    beat = heartbeat(now_ms(), "PARKED", battery=64.5)
+    system.publish((serial, beat))
+    copy = system.await_cached(serial, beat["ts"])
+
+    def told():
+        """The row, the same both ways; whether the zone had it."""
+        reply = system.http.get(system.url + "/fleet/v1/labor/robots/"
+                                + serial, timeout=15)
+        assert (reply.status_code, reply.json()) == (200, copy)
+        result = fleet.call(LABOR, "Get", {"serial": serial})
+        assert result["answer"] == given(copy)
+        return "HIT" in (reply.headers["X-Coco-Cache"],
+                         result["headers"]["x-coco-cache"])
+
+    system.redis.flushall()
+    told()
+    await_for("the copy is back", lambda: system.cached(serial) == copy)
+    assert 0 < system.redis.pttl("robot.heartbeat.cache." + serial) <= 120000
+
+    stack.kill("redis")
+    try:
+        assert await_for("by Postgres", lambda: not told())
+    finally:
+        stack.restart("redis")
+        await_for("ready again", lambda: system.get("/readyz"), 30)
 
 
 def test_vehicle_is_its_row(system, fleet, robot):
@@ -160,13 +190,23 @@ def test_compression_is_not_implemented(fleet, robot):
 
 # --- backends that do not answer --------------------------------------------
 
-@pytest.mark.parametrize("name, service, method", (
-    ("redis", LABOR, "Get"), ("postgres", BEACON, "GetVehicleBySerial")))
-def test_a_deadline_is_kept(stack, fleet, name, service, method):
+def test_redis_that_hangs_leaves_time_for_postgres(stack, fleet):
+    request = {"serial": new_serial()}
+    with stopped(stack, "redis"):
+        fleet.call(LABOR, "Get", request, NOT_FOUND,
+                   metadata={"grpc-timeout": "2S"})
+
+
+@pytest.mark.parametrize("names, service, method", (
+    (("redis", "postgres"), LABOR, "Get"),
+    (("postgres",), BEACON, "GetVehicleBySerial")))
+def test_a_deadline_is_kept(stack, fleet, names, service, method):
     request = {"serial": new_serial()}
     fleet.call(service, method, request, NOT_FOUND)
 
-    with stopped(stack, name):
+    with contextlib.ExitStack() as away:
+        for name in names:
+            away.enter_context(stopped(stack, name))
         # the client does not know of it: it is the server that says so
         begun = time.monotonic()
         result = fleet.call(service, method, request, DEADLINE_EXCEEDED,

@@ -109,7 +109,7 @@ def test_redis_killed_in_a_request(backends, nginx, serial):
         backends.kill("redis")
         for request in asked:
             request.join(10)
-            assert request.status == 503
+            assert request.status == 200    # by Postgres' record
             assert request.seconds < 5
 
     # the rest still answers the question
@@ -148,17 +148,17 @@ def test_a_backend_that_hangs(backends, nginx, serial):
 
     with stopped(backends.pid("redis")):
         begun = time.monotonic()
-        assert one.get(labor(name)).status_code == 503
+        assert one.get(labor(name)).status_code == 200
         assert time.monotonic() - begun < 2
 
         def given_up():
             begun = time.monotonic()
-            assert one.get(labor(name)).status_code == 503
+            assert one.get(labor(name)).status_code == 200
             return time.monotonic() - begun < 0.1
 
         await_for("answers without waiting", given_up, every=0.3)
 
-    await_for("found again", lambda: one.get(labor(name)).ok)
+    await_for("found again", lambda: one.get("/readyz").ok)
 
 
 def test_clients_that_go_away_leave_nothing(backends, nginx, serial):
