@@ -601,14 +601,7 @@ ngx_coco_plan_post(ngx_http_request_t *r, ngx_coco_plan_job_t *job)
     job->threaded = 1;
     ngx_add_timer(&job->timer, NGX_COCO_PLAN_TIME);
 
-    r->main->count++;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    if (r == r->main) {
-        r->read_event_handler = ngx_http_test_reading;
-    }
-
-    return NGX_DONE;
+    return ngx_coco_wait(r);
 }
 
 

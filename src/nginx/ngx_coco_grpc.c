@@ -51,8 +51,6 @@ static ngx_int_t ngx_coco_grpc_message(ngx_http_request_t *r,
 static ngx_int_t ngx_coco_grpc_error(ngx_http_request_t *r);
 static ngx_int_t ngx_coco_grpc_status(ngx_http_request_t *r,
     ngx_coco_grpc_status_e status, const char *message);
-static ngx_int_t ngx_coco_grpc_trailer(ngx_list_t *list, const char *name,
-    const ngx_str_t *value);
 static ngx_int_t ngx_coco_grpc_escape(ngx_pool_t *pool, const char *text,
     ngx_str_t *ret);
 
@@ -336,8 +334,7 @@ ngx_coco_grpc_message(ngx_http_request_t *r, ngx_coco_grpc_ctx_t *ctx)
     }
 
     if (body.len >= 1 && body.data[0] == 1) {
-        if (ngx_coco_grpc_trailer(&r->headers_out.headers,
-                                  "grpc-accept-encoding", &identity)
+        if (ngx_coco_reply_header(r, "grpc-accept-encoding", &identity)
             != NGX_OK)
         {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -426,8 +423,7 @@ ngx_coco_grpc_reply(ngx_http_request_t *r, ngx_str_t *frame)
     b = ngx_calloc_buf(r->pool);
 
     if (b == NULL
-        || ngx_coco_grpc_trailer(&r->headers_out.trailers, "grpc-status",
-                                 &ok)
+        || ngx_coco_reply_field(&r->headers_out.trailers, "grpc-status", &ok)
            != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -590,11 +586,8 @@ ngx_coco_grpc_status(ngx_http_request_t *r, ngx_coco_grpc_status_e status,
 
     code.len = ngx_sprintf(code.data, "%ui", (ngx_uint_t) status) - code.data;
 
-    if (ngx_coco_grpc_trailer(&r->headers_out.headers, "grpc-status", &code)
-        != NGX_OK
-        || ngx_coco_grpc_trailer(&r->headers_out.headers, "grpc-message",
-                                 &text)
-           != NGX_OK)
+    if (ngx_coco_reply_header(r, "grpc-status", &code) != NGX_OK
+        || ngx_coco_reply_header(r, "grpc-message", &text) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -607,27 +600,6 @@ ngx_coco_grpc_status(ngx_http_request_t *r, ngx_coco_grpc_status_e status,
     r->header_only = 1;
 
     return ngx_http_send_header(r);
-}
-
-
-static ngx_int_t
-ngx_coco_grpc_trailer(ngx_list_t *list, const char *name,
-    const ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(list);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    return NGX_OK;
 }
 
 

@@ -1,5 +1,6 @@
 /*
- * Requests that come back in a moment. Never keeps one that has ended.
+ * Requests that wait, and those that come back in a moment. Never keeps one
+ * that has ended.
  */
 
 #include "ngx_coco_pause.h"
@@ -48,10 +49,18 @@ ngx_coco_pause(ngx_http_request_t *r, ngx_msec_t delay,
 
     ngx_add_timer(&pause->event, delay);
 
+    return ngx_coco_wait(r);
+}
+
+
+ngx_int_t
+ngx_coco_wait(ngx_http_request_t *r)
+{
     r->main->count++;
     r->write_event_handler = ngx_http_request_empty_handler;
 
     if (r == r->main) {
+        /* a client that goes away ends the request, and so the waiting */
         r->read_event_handler = ngx_http_test_reading;
     }
 

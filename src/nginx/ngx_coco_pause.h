@@ -1,5 +1,6 @@
 /*
- * A request that comes back in a moment, so that others have their turn.
+ * A request that waits, for whatever it may be, or for a moment, so that others
+ * have their turn.
  */
 
 #ifndef NGX_COCO_PAUSE_H
@@ -15,5 +16,10 @@ typedef ngx_int_t (*ngx_coco_pause_handler_pt)(ngx_http_request_t *r,
  * before. The return value is a content handler's. */
 ngx_int_t ngx_coco_pause(ngx_http_request_t *r, ngx_msec_t delay,
     ngx_coco_pause_handler_pt handler, void *data);
+
+/* Keeps the request for whoever is to end the waiting, by
+ * ngx_http_finalize_request(); a client that goes away ends it before, which a
+ * cleanup handler tells. Returns NGX_DONE, for the content handler. */
+ngx_int_t ngx_coco_wait(ngx_http_request_t *r);
 
 #endif /* NGX_COCO_PAUSE_H */

@@ -200,11 +200,19 @@ ngx_coco_reply_outcome(ngx_coco_outcome_e outcome)
 
 ngx_int_t
 ngx_coco_reply_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
+    const ngx_str_t *value)
+{
+    return ngx_coco_reply_field(&r->headers_out.headers, name, value);
+}
+
+
+ngx_int_t
+ngx_coco_reply_field(ngx_list_t *fields, const char *name,
+    const ngx_str_t *value)
 {
     ngx_table_elt_t  *h;
 
-    h = ngx_list_push(&r->headers_out.headers);
+    h = ngx_list_push(fields);
     if (h == NULL) {
         return NGX_ERROR;
     }

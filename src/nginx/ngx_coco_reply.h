@@ -55,6 +55,10 @@ const char *ngx_coco_reply_outcome(ngx_coco_outcome_e outcome);
 
 /* name lives as long as the request; so does value->data. */
 ngx_int_t ngx_coco_reply_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
+    const ngx_str_t *value);
+
+/* The same in any list: r->headers_out.trailers. */
+ngx_int_t ngx_coco_reply_field(ngx_list_t *fields, const char *name,
+    const ngx_str_t *value);
 
 #endif /* NGX_COCO_REPLY_H */

@@ -6,6 +6,7 @@
 #include "ngx_coco_supply.h"
 #include "ngx_coco_base.h"
 #include "ngx_coco_feed_pages.h"
+#include "ngx_coco_pause.h"
 
 #define NGX_COCO_SUPPLY_ROBOTS  1024    /* room at first; doubled when full */
 #define NGX_COCO_SUPPLY_ALIGN   64      /* of an index' block */
@@ -179,17 +180,9 @@ ngx_coco_supply_wait(ngx_coco_supply_t *supply, ngx_http_request_t *r,
 
     ngx_coco_supply_count(supply, 1);
 
-    r->main->count++;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    if (r == r->main) {
-        /* a client that goes away ends the request, and so the waiting */
-        r->read_event_handler = ngx_http_test_reading;
-    }
-
     r->connection->log->action = "waiting for the supply";
 
-    return NGX_DONE;
+    return ngx_coco_wait(r);
 }
 
 

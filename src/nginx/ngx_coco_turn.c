@@ -4,6 +4,7 @@
  */
 
 #include "ngx_coco_turn.h"
+#include "ngx_coco_pause.h"
 
 
 struct ngx_coco_turn_s {
@@ -62,14 +63,7 @@ ngx_coco_turn_take(ngx_http_request_t *r, ngx_coco_turn_handler_pt handler,
     turn->waiting = 1;
     ngx_queue_insert_tail(&ngx_coco_turn_waiting, &turn->link);
 
-    r->main->count++;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    if (r == r->main) {
-        r->read_event_handler = ngx_http_test_reading;
-    }
-
-    return NGX_DONE;
+    return ngx_coco_wait(r);
 }
 
 

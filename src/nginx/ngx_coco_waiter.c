@@ -7,6 +7,7 @@
 #include "ngx_coco_waiter.h"
 #include "ngx_coco_base.h"
 #include "ngx_coco_grpc.h"
+#include "ngx_coco_pause.h"
 
 
 typedef struct ngx_coco_waiter_slot_s  ngx_coco_waiter_slot_t;
@@ -312,17 +313,9 @@ ngx_coco_waiter_wait(ngx_coco_waiter_t *waiter)
 
     waiter->waiting = 1;
 
-    r->main->count++;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    if (r == r->main) {
-        /* a client that goes away ends the request, and so the waiting */
-        r->read_event_handler = ngx_http_test_reading;
-    }
-
     r->connection->log->action = "waiting for backends";
 
-    return NGX_DONE;
+    return ngx_coco_wait(r);
 }
 
 
