@@ -89,7 +89,13 @@ class Server:
             return int(file.read())
 
     def close(self):
-        self.nginx.close()
+        if self.nginx.process.poll() is None:
+            self.nginx.close()
+
+
+def ratio(done, ours, peer):
+    """The median of that in each round: the machine's speed changes."""
+    return common.median([a / b for a, b in zip(done[ours], done[peer])])
 
 
 def robots(stack, supply):

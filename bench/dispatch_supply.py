@@ -16,8 +16,8 @@ import read
 import write
 
 QUOTES = 1000           # different ones
-ROUNDS = 3
-SECONDS = 2
+ROUNDS = 7
+SECONDS = 1
 SMALL, LARGE = 10000, 100000        # robots
 PLAN = 1000                         # demands, robots
 ROOM = 20000                        # robots of the zone, but for the large one
@@ -85,8 +85,9 @@ def agree(ours, theirs, lines):
             raise RuntimeError("ours and the peer's: %r, %r" % quotes)
 
 
-def quotes(stack, table, robots, scan):
-    """Ratio to return 200, over so many robots. scan: Node.js, too."""
+def quotes(stack, table, robots, least, faster):
+    """Ratio to return 200 over so many robots. Aims: at least so much of it,
+    and so many times as fast as Node.js."""
     trips, supply = dispatch.city(QUOTES, robots)
     dispatch.robots(stack, supply)
     file, lines = bodies(stack, trips)
@@ -97,43 +98,41 @@ def quotes(stack, table, robots, scan):
         cleanup.callback(server.close)
         ours = Client(stack, server.port)
         targets = {"quote": (server.port, "/quote"),
-                   "return 200": (server.port + 1, PEERS)}
+                   "return 200": (server.port + 1, PEERS),
+                   "Node.js": (stack.port, "/quote")}       # which is free
         conf = read.peers(stack, server.port + 1,
                           quote=ours.post("/quote", lines[0]))
         cleanup.callback(read.Nginx(stack.folder, "peers.conf", conf).close)
-        if scan:
-            targets["Node.js"] = stack.port, "/quote"    # which is free
-            cleanup.callback(node(stack, stack.port))
+        cleanup.callback(node(stack, stack.port))
         for port, path in targets.values():
             common.wait_for(lambda: answers(stack, port, path, lines[0]), 30,
                             path)
-        if scan:
-            agree(ours, Client(stack, stack.port), lines[:50])
+        agree(ours, Client(stack, stack.port), lines[:50])
 
-        rate = rounds(stack, targets, file)
+        done = rounds(stack, targets, file)
+        rate = {name: common.median(rates) for name, rates in done.items()}
         common.say("  %d robots: " % robots + "  ".join(
             "%s %.0f/s" % r for r in rate.items()))
         memory(table, server, robots)
 
     table.add("quote over %d robots" % robots, rate["quote"], "/s")
-    ratio = rate["quote"] / rate["return 200"]
+    ratio = dispatch.ratio(done, "quote", "return 200")
     table.add("  ratio to return 200 (%.0f/s)" % rate["return 200"], ratio,
-              "x", 0.5 if scan else None)
-    if scan:
-        table.add("  ratio to Node.js (%.0f/s)" % rate["Node.js"],
-                  rate["quote"] / rate["Node.js"], "x", 20)
+              "x", least)
+    table.add("  ratio to Node.js (%.0f/s)" % rate["Node.js"],
+              dispatch.ratio(done, "quote", "Node.js"), "x", faster)
     return ratio
 
 
 def rounds(stack, targets, file):
-    """{name: median of the rates}, turn about."""
+    """{name: rates}, turn about."""
     done = {name: [] for name in targets}
     for port, path in targets.values():
         wrk(stack, port, path, file, 1)
     for _ in range(ROUNDS):
         for name, (port, path) in targets.items():
             done[name].append(wrk(stack, port, path, file)[0])
-    return {name: common.median(rates) for name, rates in done.items()}
+    return done
 
 
 def memory(table, server, robots):
@@ -217,8 +216,8 @@ def others(stack, table, port, file, body):
 def run(table):
     write.npm()
     with dispatch.stack() as stack:
-        small = quotes(stack, table, SMALL, True)
-        large = quotes(stack, table, LARGE, False)
+        small = quotes(stack, table, SMALL, 0.5, 20)
+        large = quotes(stack, table, LARGE, None, None)
         table.add("  that ratio over %d, to it over %d" % (LARGE, SMALL),
                   large / small, "x", 1 / 3)
         plan(stack, table)

@@ -11,10 +11,12 @@ import dispatch
 import read
 
 ROBOTS = 1000
-ZONE = "9m robots=%d" % ROBOTS      # by the formula in docs/directives.md
-ROUNDS = 5
-SECONDS = 1.5
+ZONE = "64m robots=20000"           # that of conf/coco.conf
+TIGHT = "9m robots=%d" % ROBOTS     # by the formula in docs/directives.md
+ROUNDS = 9
+SECONDS = 1
 HZ = 1                              # of each robot, where heartbeats come
+GRPC_ROUNDS = 5
 GRPC = ("http://127.0.0.1:%d/coco.fleet.v1.FleetLaborProviderScopeService/Get")
 KINDS = ("labor", "robot", "labor_grpc")
 
@@ -69,12 +71,11 @@ def over_http(stack, table, server, peers):
 
     for kind in "labor", "robot":
         table.add("%s out of the zone" % kind, rate[kind], "/s")
-        same = rate[kind + ", return 200"]
-        table.add("  ratio to return 200 (%.0f/s)" % same, rate[kind] / same,
-                  "x", 0.9)
-        table.add("  ratio to the Lua module's labor row (%.0f/s)"
-                  % rate["labor, Lua"], rate[kind] / rate["labor, Lua"], "x",
-                  2)
+        for what, peer, aim in (
+                ("return 200", kind + ", return 200", 0.9),
+                ("the Lua module's labor row", "labor, Lua", 2)):
+            table.add("  ratio to %s (%.0f/s)" % (what, rate[peer]),
+                      dispatch.ratio(done, kind, peer), "x", aim)
         table.add("  out of the zone", found[kind], "%")
 
 
@@ -107,14 +108,14 @@ def over_http2(stack, table, server, serial):
     message = b"\x0a%c%s" % (len(serial), serial.encode())
     with open(body, "wb") as file:
         file.write(b"\0" + len(message).to_bytes(4, "big") + message)
-    row = ("http://127.0.0.1:%d/fleet/v1/labor/robots/%s" % (
+    rows = ("http://127.0.0.1:%d/fleet/v1/labor/robots/%s" % (
         server.http2, serial),)
-    call = (GRPC % server.grpc, "-d", body, "-H",
-            "content-type: application/grpc", "-H", "te: trailers")
+    calls = (GRPC % server.grpc, "-d", body, "-H",
+             "content-type: application/grpc", "-H", "te: trailers")
 
     before = server.metrics()
-    done = [(h2load(stack, *row), h2load(stack, *call))
-            for _ in range(ROUNDS + 1)][1:]
+    done = [(h2load(stack, *rows), h2load(stack, *calls))
+            for _ in range(GRPC_ROUNDS + 1)][1:]
     after = server.metrics()
     failed = 'coco_grpc_calls_total{outcome="error"}'
     if after[failed] != before[failed]:
@@ -123,16 +124,29 @@ def over_http2(stack, table, server, serial):
     rest, grpc = (common.median(rates) for rates in zip(*done))
     common.say("  HTTP/2: row %.0f/s, gRPC %.0f/s" % (rest, grpc))
     table.add("labor row over gRPC", grpc, "/s")
-    table.add("  ratio to the row over HTTP/2 (%.0f/s)" % rest, grpc / rest,
-              "x", 0.6)
+    table.add("  ratio to the row over HTTP/2 (%.0f/s)" % rest,
+              common.median([call / row for row, call in done]), "x", 0.6)
+
+
+def tight(stack, table):
+    """As little memory as the formula says."""
+    with contextlib.closing(dispatch.Server(stack, TIGHT, ROBOTS)) as server:
+        for kind, path in (("labor", "/fleet/v1/labor/robots/"),
+                           ("robot", "/robots/")):
+            url = "127.0.0.1:%d%s" % (server.port, path)
+            wrk(stack, url)
+            before = server.metrics()
+            wrk(stack, url)
+            table.add("%s out of a zone of %s" % (kind, TIGHT),
+                      hits(server, before)[kind], "%")
 
 
 def run(table):
     with contextlib.ExitStack() as cleanup:
         stack = cleanup.enter_context(dispatch.stack())
         common.sim(stack.mqtt_port, "--robots", ROBOTS, "--burst", ROBOTS)
-        server = dispatch.Server(stack, ZONE, ROBOTS)
-        cleanup.callback(server.close)
+        server = cleanup.enter_context(contextlib.closing(
+            dispatch.Server(stack, ZONE, ROBOTS)))
         serial = "sim-%04d" % ROBOTS
         labor, robot = (common.wait_for(
             lambda: read.exists(stack, server.url + path + serial), 30, serial)
@@ -147,3 +161,5 @@ def run(table):
         over_http(stack, table, server, peers)
         over_http2(stack, table, server, serial)
         heard(stack, table, server)
+        server.close()
+        tight(stack, table)
