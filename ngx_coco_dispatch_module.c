@@ -24,7 +24,7 @@ static const ngx_coco_route_t  ngx_coco_dispatch_routes[] = {
 
     { NGX_HTTP_POST,
       ngx_string("/quote"),
-      ngx_string("dispatch:read"),
+      ngx_string("dispatch:read dispatch:write"),
       NGX_COCO_BODY_MAX,
       ngx_coco_quote_handler },
 

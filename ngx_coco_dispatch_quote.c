@@ -170,7 +170,9 @@ ngx_coco_quote_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
     coco_error_t       err;
     ngx_coco_quote_t  *quote;
 
-    static const ngx_str_t  scope = ngx_string("dispatch:write");
+    static const ngx_str_t  scopes[] = {
+        ngx_string("dispatch:read"), ngx_string("dispatch:write")
+    };
 
     quote = ngx_palloc(r->pool, sizeof(ngx_coco_quote_t));
     if (quote == NULL) {
@@ -201,8 +203,9 @@ ngx_coco_quote_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
         return rc;
     }
 
-    if (quote->hold
-        && ngx_coco_auth_check(r, &scope, &call->caller, &rc) != NGX_OK)
+    if (!(call->caller.scopes & ((ngx_uint_t) 1 << quote->hold))
+        && ngx_coco_auth_check(r, &scopes[quote->hold], &call->caller, &rc)
+           != NGX_OK)
     {
         return rc;
     }

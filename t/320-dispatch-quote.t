@@ -218,14 +218,20 @@ qr/^\{"feasible":true,"serial":"s320-nearer",.*"rejected":\{"OFFLINE":1,.*"TOO_F
 --- more_headers eval
 my $json = "\nContent-Type: application/json";
 [(Coco::bearer(scope => 'dispatch:read') . $json) x 3,
- Coco::bearer(scope => 'dispatch:write') . $json, substr($json, 1),
- Coco::bearer(scope => 'dispatch:read')]
+ (Coco::bearer(scope => 'dispatch:write') . $json) x 3,
+ Coco::bearer(scope => 'dispatch:writer fleet:read') . $json,
+ substr($json, 1), Coco::bearer(scope => 'dispatch:read')]
 --- request eval
-[main::quotes($::Trip, main::trip($::Here, $::There, '"hold":true'),
-  main::trip($::Here, $::There, '"hold":false'), $::Trip, $::Trip),
+my $held = main::trip([70, 10], [70, 10], '"hold":true');     # by nobody
+my $free = main::trip([70, 10], [70, 10], '"hold":false');
+[main::quotes($::Trip, $held, $free, $::Trip, $held, $free, $held, $::Trip),
  "DELETE /quote/$::Id[0]"]
 --- error_code eval
-[200, 403, 200, 403, 401, 403]
+[200, 403, 200, 403, 200, 403, 403, 401, 403]
+--- response_body_like eval
+[qr/"feasible"/, qr/lacks the scope dispatch:write\./, qr/"feasible"/,
+ qr/lacks the scope dispatch:read\./, qr/"feasible"/, qr/dispatch:read\./,
+ qr/none of the scopes dispatch:read dispatch:write\./, qr/401/, qr/403/]
 
 
 

@@ -99,8 +99,11 @@ static ngx_uint_t ngx_coco_auth_audience_has(json_t *aud,
     ngx_str_t *audience);
 static ngx_int_t ngx_coco_auth_copy(ngx_pool_t *pool, json_t *json,
     ngx_str_t *ret);
-static ngx_uint_t ngx_coco_auth_scope_has(ngx_str_t *scopes,
+static ngx_uint_t ngx_coco_auth_scopes(const ngx_str_t *scopes,
+    const ngx_str_t *asked);
+static ngx_uint_t ngx_coco_auth_scope_has(const ngx_str_t *scopes,
     const ngx_str_t *scope);
+static size_t ngx_coco_auth_word(u_char *p, u_char *last);
 static char *ngx_coco_auth_file(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *ret);
 static char *ngx_coco_auth_pem_check(ngx_conf_t *cf, ngx_str_t *name,
@@ -152,7 +155,9 @@ ngx_coco_auth_check(ngx_http_request_t *r, const ngx_str_t *scope,
         ngx_memcpy(recent->text, token.data, token.len);
     }
 
-    if (!ngx_coco_auth_scope_has(&claims.scope, scope)) {
+    caller->scopes = ngx_coco_auth_scopes(&claims.scope, scope);
+
+    if (caller->scopes == 0) {
         *ret_rc = ngx_coco_auth_forbid(r, scope);
         return NGX_DECLINED;
     }
@@ -241,7 +246,9 @@ ngx_coco_auth_forbid(ngx_http_request_t *r, const ngx_str_t *scope)
     }
 
     p = ngx_snprintf(detail, sizeof(detail) - 1,
-                     "The token lacks the scope %V.", scope);
+                     ngx_strlchr(scope->data, scope->data + scope->len, ' ')
+                     ? "The token has none of the scopes %V."
+                     : "The token lacks the scope %V.", scope);
     *p = '\0';
 
     return ngx_coco_reply_problem(r, NGX_HTTP_FORBIDDEN, (char *) detail);
@@ -633,29 +640,58 @@ ngx_coco_auth_copy(ngx_pool_t *pool, json_t *json, ngx_str_t *ret)
 
 
 static ngx_uint_t
-ngx_coco_auth_scope_has(ngx_str_t *scopes, const ngx_str_t *scope)
+ngx_coco_auth_scopes(const ngx_str_t *scopes, const ngx_str_t *asked)
 {
-    u_char  *p, *last, *end;
+    u_char      *last;
+    ngx_str_t    scope;
+    ngx_uint_t   n, found;
 
-    p = scopes->data;
-    last = p + scopes->len;
+    found = 0;
+    last = asked->data + asked->len;
+    scope.data = asked->data;
 
-    while (p < last) {
-        end = ngx_strlchr(p, last, ' ');
-        if (end == NULL) {
-            end = last;
+    for (n = 0; scope.data < last; n++) {
+        scope.len = ngx_coco_auth_word(scope.data, last);
+
+        if (ngx_coco_auth_scope_has(scopes, &scope)) {
+            found |= (ngx_uint_t) 1 << n;
         }
 
-        if ((size_t) (end - p) == scope->len
-            && ngx_memcmp(p, scope->data, scope->len) == 0)
-        {
+        scope.data += scope.len + 1;
+    }
+
+    return found;
+}
+
+
+static ngx_uint_t
+ngx_coco_auth_scope_has(const ngx_str_t *scopes, const ngx_str_t *scope)
+{
+    size_t   len;
+    u_char  *p, *last;
+
+    last = scopes->data + scopes->len;
+
+    for (p = scopes->data; p < last; p += len + 1) {
+        len = ngx_coco_auth_word(p, last);
+
+        if (len == scope->len && ngx_memcmp(p, scope->data, len) == 0) {
             return 1;
         }
-
-        p = end + 1;
     }
 
     return 0;
+}
+
+
+static size_t
+ngx_coco_auth_word(u_char *p, u_char *last)
+{
+    u_char  *end;
+
+    end = ngx_strlchr(p, last, ' ');
+
+    return (end ? end : last) - p;
 }
 
 

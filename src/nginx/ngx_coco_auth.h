@@ -13,11 +13,14 @@ typedef struct ngx_coco_auth_s  ngx_coco_auth_t;
 /* subject is "sub", a digest of it when it is long, and for a token without
  * one a digest of the token: the caller that an Idempotency-Key belongs to. */
 typedef struct {
-    ngx_str_t  subject;
+    ngx_str_t   subject;
+    ngx_uint_t  scopes;     /* bit n: it has the n-th scope that was asked for,
+                               from 0 */
 } ngx_coco_caller_t;
 
 /*
- * Checks the request's Authorization header for `scope` ("robots:read").
+ * Checks the request's Authorization header for `scope` ("robots:read"), or
+ * for any of several, with a space between them.
  * NGX_OK: *caller is filled, valid until the request ends. NGX_DECLINED:
  * the request is refused, *ret_rc is what ngx_http_finalize_request takes,
  * and the reply was sent (401 with WWW-Authenticate, 403).

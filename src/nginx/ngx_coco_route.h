@@ -31,7 +31,7 @@ typedef ngx_int_t (*ngx_coco_route_check_pt)(ngx_http_request_t *r,
 typedef struct {
     ngx_uint_t                 methods;     /* NGX_HTTP_GET (HEAD goes along) */
     ngx_str_t                  path;        /* "/state/{serial}/history" */
-    ngx_str_t                  scope;
+    ngx_str_t                  scope;       /* or several: any of them */
     size_t                     body_max;    /* 0: a body is dropped; else
                                                bytes, JSON media type required
                                                unless the body is empty */

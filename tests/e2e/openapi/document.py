@@ -37,12 +37,13 @@ def operations(document):
 
 
 def documented_routes(document):
-    """{(method, path): scope, or None where no token is asked for}"""
+    """{(method, path): scope, or several that will do, or None where no
+    token is asked for}"""
     routes = {}
     for method, path, operation in operations(document).values():
         scopes = [scope for need in operation["security"]
                   for scope in need.get("bearer", ())]
-        routes[method, path] = scopes[0] if scopes else None
+        routes[method, path] = " ".join(scopes) or None
     return routes
 
 
