@@ -74,6 +74,7 @@ coco_supply_apply(coco_writer_t *w)
     memset(work, 0, sizeof(*work));
     work->rows = (coco_supply_row_t *) (work + 1);
     work->locked = -1;
+    work->silent = coco_clock_ms() - w->options->online_ms;
     work->events = w->bus != NULL
                    && coco_bus_carries_events(w->options->bus->config);
 
@@ -302,13 +303,15 @@ coco_supply_heartbeats(coco_supply_row_t *row, const coco_items_t *items)
 static void
 coco_supply_keep(coco_supply_work_t *work)
 {
-    const coco_supply_row_t  *row = &work->rows[work->count];
+    coco_supply_row_t  *row = &work->rows[work->count];
 
     if (!row->record.heard && !row->record.has_business
         && !row->record.has_lid)
     {
         return;
     }
+
+    row->online = row->record.order.order_ms >= work->silent;
 
     work->count++;
     work->heard += row->record.heard;
@@ -412,7 +415,7 @@ coco_supply_write_telemetry(coco_writer_t *w)
         }
 
         coco_json_out_init(&out, data, sizeof(data));
-        coco_service_dispatch_encode(&out, row->record.heartbeat,
+        coco_service_dispatch_encode(&out, row->record.heartbeat, row->online,
                                      COCO_SUPPLY_MEMBERS);
         lid = row->record.has_lid && !row->lid_apart;
 
@@ -547,7 +550,8 @@ coco_supply_read(coco_writer_t *w)
         }
 
         row->members = coco_service_dispatch_changes(&shown,
-                                                     row->record.heartbeat);
+                                                     row->record.heartbeat,
+                                                     row->online);
     }
 }
 

@@ -12,6 +12,7 @@ typedef struct {
     coco_str_t            serial;
     coco_supply_record_t  record;
     const coco_item_t    *item;       /* the record's heartbeat came by it */
+    bool                  online;     /* that heartbeat is not too old */
     bool                  lid_apart;  /* the lid is not the heartbeat's, or
                                          that may not be the newest */
     unsigned              members;    /* COCO_SUPPLY_…, that it changed */
@@ -21,6 +22,8 @@ struct coco_supply_work_s {
     coco_supply_row_t    *rows;       /* by serial */
     size_t                count;
     size_t                heard, lids, changed;  /* rows with such a part */
+    int64_t               silent;     /* ms: robots that were not heard since
+                                         are OFFLINE */
     bool                  events;     /* the heartbeats' are published */
     bool                  moved;      /* deliveries change in the part, too */
     int                   locked;     /* the slot of what stands; -1 */

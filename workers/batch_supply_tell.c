@@ -127,7 +127,7 @@ coco_supply_event(coco_writer_t *w, coco_bus_event_t *event,
 
     coco_json_out_init(&out, p, size);
     coco_envelope_open(&out, &event->id, event->name, event->serial, hb->ts);
-    coco_service_dispatch_encode(&out, hb, row->members);
+    coco_service_dispatch_encode(&out, hb, row->online, row->members);
     coco_json_object_close(&out);
     coco_arena_trim(&w->arena, p, out.len);
     event->payload = (coco_str_t) { p, out.len };

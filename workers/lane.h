@@ -37,6 +37,7 @@ typedef struct {
     unsigned     lid_cycle_ms;
     unsigned     lid_pin_age_ms;     /* an older PIN entry opens nothing */
     unsigned     lid_timeout_ms;     /* of a command that a PIN entry causes */
+    unsigned     online_ms;          /* as the janitor's */
     coco_str_t   feed_name;          /* of this worker, for nginx */
     bool         fleet_from_kafka;   /* fleet's telemetry is not ours to write,
                                         it comes as COCO_KIND_TELEMETRY */

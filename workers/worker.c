@@ -208,6 +208,7 @@ coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane)
     options.lid_cycle_ms = (unsigned) c->lid_cycle_timeout;
     options.lid_pin_age_ms = (unsigned) c->lid_pin_age;
     options.lid_timeout_ms = (unsigned) c->lid_command_timeout;
+    options.online_ms = (unsigned) c->dispatch_online_seconds * 1000;
     options.feed_name = (coco_str_t) { w->name, strlen(w->name) };
     options.fleet_from_kafka = c->kafka_feeds_fleet;
 

@@ -172,7 +172,7 @@ test_changes(void **state)
     coco_heartbeat_t     hb = test_heartbeat(2000, 5);
     coco_supply_shown_t  shown = { 0 };
 
-    assert_int_equal(coco_service_dispatch_changes(&shown, &hb),
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, true),
                      COCO_SUPPLY_MEMBERS);
 
     shown = (coco_supply_shown_t) {
@@ -182,26 +182,34 @@ test_changes(void **state)
     };
 
     /* again */
-    assert_int_equal(coco_service_dispatch_changes(&shown, &hb),
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, true),
+                     COCO_SUPPLY_MEMBERS);
+
+    /* again, too late */
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, false),
                      COCO_SUPPLY_MEMBERS);
 
     shown.order.order_ms++;
-    assert_int_equal(coco_service_dispatch_changes(&shown, &hb), 0);
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, true), 0);
 
     shown.order.order_ms = 1999;
-    assert_int_equal(coco_service_dispatch_changes(&shown, &hb),
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, true),
                      COCO_SUPPLY_LAST_SYNCED);
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, false),
+                     COCO_SUPPLY_LAST_SYNCED | COCO_SUPPLY_STATUS);
 
     hb.healthy = false;
     hb.longitude += 1e-7;
-    assert_int_equal(coco_service_dispatch_changes(&shown, &hb),
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, true),
                      COCO_SUPPLY_LAST_SYNCED | COCO_SUPPLY_HEALTHY
                      | COCO_SUPPLY_LOCATION);
 
     shown.online = false;
     shown.battery_percent = 51;
-    assert_int_equal(coco_service_dispatch_changes(&shown, &hb),
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, true),
                      COCO_SUPPLY_MEMBERS);
+    assert_int_equal(coco_service_dispatch_changes(&shown, &hb, false),
+                     COCO_SUPPLY_MEMBERS & ~COCO_SUPPLY_STATUS);
 }
 
 
@@ -219,14 +227,19 @@ test_encode(void **state)
 
     hb.received_at = 1500;
     coco_json_out_init(&out, buf, sizeof(buf));
-    coco_service_dispatch_encode(&out, &hb, COCO_SUPPLY_MEMBERS);
+    coco_service_dispatch_encode(&out, &hb, true, COCO_SUPPLY_MEMBERS);
     assert_int_equal(out.len, sizeof(all) - 1);
     assert_memory_equal(buf, all, out.len);
 
     coco_json_out_init(&out, buf, sizeof(buf));
-    coco_service_dispatch_encode(&out, &hb, COCO_SUPPLY_BATTERY);
+    coco_service_dispatch_encode(&out, &hb, true, COCO_SUPPLY_BATTERY);
     assert_int_equal(out.len, sizeof("{\"battery\":50.5}") - 1);
     assert_memory_equal(buf, "{\"battery\":50.5}", out.len);
+
+    coco_json_out_init(&out, buf, sizeof(buf));
+    coco_service_dispatch_encode(&out, &hb, false, COCO_SUPPLY_STATUS);
+    assert_int_equal(out.len, sizeof("{\"status\":\"OFFLINE\"}") - 1);
+    assert_memory_equal(buf, "{\"status\":\"OFFLINE\"}", out.len);
 
     /* the longest there can be */
     hb.ts = hb.received_at = INT64_MAX;
@@ -235,7 +248,7 @@ test_encode(void **state)
     hb.longitude = -179.99999999999997;
     hb.healthy = false;
     coco_json_out_init(&out, buf, sizeof(buf));
-    coco_service_dispatch_encode(&out, &hb, COCO_SUPPLY_MEMBERS);
+    coco_service_dispatch_encode(&out, &hb, false, COCO_SUPPLY_MEMBERS);
     assert_true(coco_json_out_ok(&out));
 }
 

@@ -113,7 +113,7 @@ coco_service_dispatch_state(coco_supply_state_t *ret,
 
 unsigned
 coco_service_dispatch_changes(const coco_supply_shown_t *stored,
-    const coco_heartbeat_t *hb)
+    const coco_heartbeat_t *hb, bool online)
 {
     int           rc;
     unsigned      members = 0;
@@ -130,7 +130,7 @@ coco_service_dispatch_changes(const coco_supply_shown_t *stored,
         return COCO_SUPPLY_MEMBERS;
     }
 
-    if (!stored->online) {
+    if (stored->online != online) {
         members |= COCO_SUPPLY_STATUS;
     }
 
@@ -158,13 +158,14 @@ coco_service_dispatch_changes(const coco_supply_shown_t *stored,
 
 void
 coco_service_dispatch_encode(coco_json_out_t *out, const coco_heartbeat_t *hb,
-    unsigned members)
+    bool online, unsigned members)
 {
     coco_json_object_open(out);
 
     if (members & COCO_SUPPLY_STATUS) {
         coco_json_name(out, "status");
-        coco_json_string(out, coco_string("ONLINE"));
+        coco_json_string(out, online ? coco_string("ONLINE")
+                                     : coco_string("OFFLINE"));
     }
 
     if (members & COCO_SUPPLY_BATTERY) {

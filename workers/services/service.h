@@ -173,16 +173,17 @@ typedef struct {
 } coco_supply_shown_t;
 
 /* The members that the heartbeat changes: none of one that is older; all of a
- * repeat, for what it changed is no longer known. */
+ * repeat, for what it changed is no longer known. online: it is not so old that
+ * its robot is silent. */
 unsigned coco_service_dispatch_changes(const coco_supply_shown_t *stored,
-    const coco_heartbeat_t *hb);
+    const coco_heartbeat_t *hb, bool online);
 
 #define COCO_SUPPLY_DATA_SIZE    256    /* bytes that it needs at most */
 
 /* Those members as an object, of resource and of DispatchEngine.SupplyEvent
  * alike. lastSynced is the time of the order. */
 void coco_service_dispatch_encode(coco_json_out_t *out,
-    const coco_heartbeat_t *hb, unsigned members);
+    const coco_heartbeat_t *hb, bool online, unsigned members);
 
 
 /* Deliveries service: the records are the deliveries of a robot that are not

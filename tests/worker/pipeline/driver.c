@@ -345,6 +345,7 @@ driver_lane(const char *name, coco_lane_id_e id, const coco_bus_options_t *bus)
         .lid_cycle_ms = driver_number("DRIVER_LID_CYCLE", 1800000),
         .lid_pin_age_ms = driver_number("DRIVER_LID_PIN_AGE", 60000),
         .lid_timeout_ms = driver_number("DRIVER_LID_TIMEOUT", 10000),
+        .online_ms = driver_number("DRIVER_ONLINE", 60000),
         .feed_name = coco_string(DRIVER_NAME),
         .fleet_from_kafka = driver_number("DRIVER_KAFKA", 0),
         .bus = bus,

@@ -504,12 +504,14 @@ def test_beats_after_redis_was_away(servers, drive):
 
 def test_the_sweep(servers, drive):
     """The silent are OFFLINE, and come back with a heartbeat."""
-    lane = drive(online=60000)
     ts = now()
+    lane = drive(online=3600000)
     lane.push("r-1", heartbeat(ts - 61000, "PARKED"), received_at=ts - 61000)
     lane.push("r-2", heartbeat(ts, "PARKED"))
     lane.done()
     assert robot(servers, "r-1")[0]["status"] == "ONLINE"
+    assert lane.stop()
+    lane = drive(online=60000)
     lane.process.stdin.write("janitor\n")
     until(lambda: robot(servers, "r-1")[0]["status"] == "OFFLINE")
     assert told(servers, "r-1")[-1] == {"status": "OFFLINE"}
@@ -517,6 +519,22 @@ def test_the_sweep(servers, drive):
 
     lane.push("r-1", heartbeat(now(), "PARKED"))
     lane.done()
+    assert robot(servers, "r-1")[0]["status"] == "ONLINE"
+
+
+def test_a_heartbeat_that_is_old_already(servers, either):
+    """By the clock that is behind its robot is silent, and was online for
+    nobody."""
+    ts = now()
+    either.push("r-1", heartbeat(ts - 60001, "PARKED"), received_at=ts)
+    either.push("r-2", heartbeat(ts, "PARKED"), received_at=ts - 60001)
+    either.push("r-3", heartbeat(ts - 30000, "PARKED"), received_at=ts)
+    either.done()
+    assert [robot(servers, serial)[0]["status"]
+            for serial in ("r-1", "r-2", "r-3")] == ["OFFLINE", "OFFLINE",
+                                                     "ONLINE"]
+    either.push("r-1", heartbeat(ts, "PARKED"), received_at=ts)
+    either.done()
     assert robot(servers, "r-1")[0]["status"] == "ONLINE"
 
 

@@ -165,9 +165,12 @@ def test_what_heartbeats_change_of_the_supply(stack, worker, block, services):
         all_of_it = {"status": "ONLINE", "battery": 50, "lastSynced": at,
                      "healthy": True,
                      "location": {"latitude": 1, "longitude": 2}}
+        # heard so late that it has been silent for too long
+        assert tells({"ts": at - 60000, "state": "PARKED"}) == dict(
+            all_of_it, status="OFFLINE", lastSynced=at - 60000)
+        assert tells(first) == {"status": "ONLINE", "lastSynced": at}
         assert tells(first) == all_of_it
-        assert tells(first) == all_of_it
-        assert told[0]["id"] == told[1]["id"]
+        assert told[1]["id"] == told[2]["id"]
         assert tells({"ts": at + 5, "battery": {"percent": 49.5}}) == {
             "battery": 49.5, "lastSynced": at + 5}
         assert tells({"ts": at + 2, "battery": {"percent": 1}},
