@@ -81,20 +81,27 @@ sub zone {
     return;
 }
 
+# It was served until then at most, ms, and is no more.
+sub expires {
+    my ($serial, $until) = @_;
+    my $last;
+    ok(await(sub {
+        my $begun = now_ms();
+        my $reply = get("/fleet/v1/labor/robots/$serial");
+        $last = $begun if $reply->{status} == 200;
+        return $reply->{status} == 404;
+    }), "$serial expires");
+    cmp_ok($last, '<=', $until + 5, 'in its time');
+    return;
+}
+
 # No longer than the copy itself.
 sub expired {
     my $left = 1500 * ($ENV{TEST_NGINX_USE_VALGRIND} ? 10 : 1);
     state('s310-short', 'PARKED', left => $left);
     my $until = now_ms() + $left;
     kept('s310-short');
-    my $last;
-    ok(await(sub {
-        my $begun = now_ms();
-        my $reply = get('/fleet/v1/labor/robots/s310-short');
-        $last = $begun if $reply->{status} == 200;
-        return $reply->{status} == 404;
-    }), 'expires');
-    cmp_ok($last, '<=', $until + 5, 'with the copy');
+    expires('s310-short', $until);
     return;
 }
 
@@ -138,20 +145,13 @@ sub recorded {
 
 # From the zone, for no longer than the copy would have been there.
 sub recorded_zone {
-    my $left = 2500 * ($ENV{TEST_NGINX_USE_VALGRIND} ? 10 : 1);
+    my $left = 1500 * ($ENV{TEST_NGINX_USE_VALGRIND} ? 10 : 1);
     heard('s310-zoned', $Ttl - $left);
     my $until = now_ms() + $left;
     my $body = kept('s310-zoned');
     redis('DEL', 'robot.heartbeat.cache.s310-zoned');
     is(got('s310-zoned', 'HIT', 'by the zone'), $body, 'the same bytes');
-    my $last;
-    ok(await(sub {
-        my $begun = now_ms();
-        my $reply = get('/fleet/v1/labor/robots/s310-zoned');
-        $last = $begun if $reply->{status} == 200;
-        return $reply->{status} == 404;
-    }), 'expires');
-    cmp_ok($last, '<=', $until + 5, 'in its time');
+    expires('s310-zoned', $until);
     return;
 }
 
