@@ -1,5 +1,6 @@
 # The Redis client, seen through the readiness of a location and the Fleet
-# labor row: connecting, greeting, timeouts, what a server may answer.
+# labor row: connecting, greeting, timeouts, what a server may answer. Where
+# Redis cannot be asked, Postgres is: it has no record of s020-a, 404.
 
 use Test::Nginx::Socket 'no_plan';
 use Coco;
@@ -67,7 +68,7 @@ GET /fleet/v1/labor/robots/s020-big
 --- wait: 0.5
 --- request
 GET /fleet/v1/labor/robots/s020-a
---- error_code: 503
+--- error_code: 404
 --- response_headers
 Content-Type: application/problem+json
 --- error_log
@@ -110,7 +111,7 @@ Coco::http_config(coco_redis => "127.0.0.1:$ENV{TEST_NGINX_MOCK_PORT}")
 --- wait: 0.5
 --- request
 GET /fleet/v1/labor/robots/s020-a
---- error_code: 503
+--- error_code: 404
 --- error_log
 refused by the server: LOADING
 --- no_error_log
@@ -127,7 +128,7 @@ Coco::http_config(coco_redis => "127.0.0.1:$ENV{TEST_NGINX_MOCK_PORT}")
 --- wait: 0.5
 --- request
 GET /fleet/v1/labor/robots/s020-a
---- error_code: 503
+--- error_code: 404
 --- error_log
 protocol error
 --- no_error_log
@@ -144,7 +145,7 @@ Coco::http_config(coco_redis => "127.0.0.1:$ENV{TEST_NGINX_MOCK_PORT}")
 --- wait: 0.5
 --- request
 GET /fleet/v1/labor/robots/s020-a
---- error_code: 503
+--- error_code: 404
 --- error_log eval
 # a reset, when it hangs up before it has read all
 qr/closed by the server|reset by peer/
@@ -163,6 +164,6 @@ Coco::http_config(coco_redis => "127.0.0.1:$ENV{TEST_NGINX_MOCK_PORT}",
 --- wait: 0.5
 --- request
 GET /fleet/v1/labor/robots/s020-a
---- error_code: 503
+--- error_code: 404
 --- no_error_log
 [alert]
