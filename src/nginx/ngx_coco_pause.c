@@ -60,8 +60,14 @@ ngx_coco_wait(ngx_http_request_t *r)
     r->write_event_handler = ngx_http_request_empty_handler;
 
     if (r == r->main) {
-        /* a client that goes away ends the request, and so the waiting */
+        /* a client that goes away ends the request, and so the waiting; of
+         * one that had gone when its request was read no event comes */
+
         r->read_event_handler = ngx_http_test_reading;
+
+        if (r->connection->read->pending_eof) {
+            ngx_post_event(r->connection->read, &ngx_posted_events);
+        }
     }
 
     return NGX_DONE;
