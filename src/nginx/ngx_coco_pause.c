@@ -77,17 +77,23 @@ ngx_coco_wait(ngx_http_request_t *r)
 static void
 ngx_coco_pause_handler(ngx_event_t *ev)
 {
-    ngx_coco_pause_t    *pause = ev->data;
+    ngx_coco_pause_t  *pause = ev->data;
 
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
+    ngx_coco_resume(pause->request, pause->handler, pause->data);
+}
 
-    r = pause->request;
+
+void
+ngx_coco_resume(ngx_http_request_t *r, ngx_coco_pause_handler_pt handler,
+    void *data)
+{
+    ngx_connection_t  *c;
+
     c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
 
-    ngx_http_finalize_request(r, pause->handler(r, pause->data));
+    ngx_http_finalize_request(r, handler(r, data));
     ngx_http_run_posted_requests(c);
 }
 

@@ -22,4 +22,9 @@ ngx_int_t ngx_coco_pause(ngx_http_request_t *r, ngx_msec_t delay,
  * cleanup handler tells. Returns NGX_DONE, for the content handler. */
 ngx_int_t ngx_coco_wait(ngx_http_request_t *r);
 
+/* From an event of its own: the request goes on with the handler, and ends
+ * unless that waits again. It may be gone afterwards. */
+void ngx_coco_resume(ngx_http_request_t *r, ngx_coco_pause_handler_pt handler,
+    void *data);
+
 #endif /* NGX_COCO_PAUSE_H */

@@ -105,18 +105,9 @@ ngx_coco_turn_give(ngx_coco_turn_t *turn)
 static void
 ngx_coco_turn_handler(ngx_event_t *ev)
 {
-    ngx_coco_turn_t     *turn = ev->data;
+    ngx_coco_turn_t  *turn = ev->data;
 
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = turn->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    ngx_http_finalize_request(r, turn->handler(r, turn->data));
-    ngx_http_run_posted_requests(c);
+    ngx_coco_resume(turn->request, turn->handler, turn->data);
 }
 
 

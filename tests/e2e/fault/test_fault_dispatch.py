@@ -238,7 +238,9 @@ def test_redis_stopped(scene, say):
     os.kill(pid, signal.SIGSTOP)
     try:
         await_cut(scene)
-        time.sleep(3)
+        await_for("robots without Redis", lambda: 20 <= sum(
+            a.kind == "robot" and a.outcome == PARTIAL
+            for a in scene.load.since(scene.begun)))
     finally:
         os.kill(pid, signal.SIGCONT)
     say(scene.end(NO_REDIS))
@@ -290,7 +292,8 @@ def test_postgres_stopped(scene, say):
     stop_postgres(scene)
     try:
         await_cut(scene)
-        time.sleep(2.5)     # longer than coco_postgres_timeout
+        await_for("requests whose time is over", lambda: 5 <= sum(
+            a.outcome == UNAVAILABLE for a in scene.load.since(scene.begun)))
     finally:
         continue_postgres(scene)
     say(scene.end(NO_POSTGRES))
@@ -325,10 +328,9 @@ def test_lease_holder_stopped(scene, say):
     os.kill(pid, signal.SIGSTOP)
     stopped = time.monotonic()
     try:
-        # what the first has stamped is too old by now
-        time.sleep(2)
-        assert any(a.hit for a in scene.load.since(stopped + STALE)), \
-            "nobody took over"
+        # what the first has stamped is too old by then
+        await_for("another one takes over", lambda: any(
+            a.hit for a in scene.load.since(stopped + STALE)))
     finally:
         os.kill(pid, signal.SIGCONT)
     say(scene.end(LATE))
