@@ -76,7 +76,7 @@ def socket_inode(local, remote):
     return None
 
 
-def stop_inside(pids, seconds=10):
+def stop_inside(pids, seconds=60):
     """Stops one after the other, again and again, until one is stopped that
     has the mutex of the zone; returns its pid."""
     until = time.monotonic() + seconds

@@ -68,6 +68,16 @@ class Scene:
     def fresh(self):
         return self.metric("coco_zone_fresh") == 1
 
+    def await_fresh(self, seconds=15):
+        """What nginx says of it is shown when it is not."""
+        try:
+            await_for("the zone is fresh", self.fresh, seconds)
+        except AssertionError as e:
+            said = [row for row in
+                    self.stack.log("nginx")[self.logged:].splitlines()
+                    if re.search("zone|redis|postgres", row)]
+            raise AssertionError("\n".join([str(e), *said[-20:]])) from None
+
     def good(self, kind, since, count=1):
         return sum(a.kind == kind and a.outcome == GOOD
                    for a in self.load.since(since)) >= count
@@ -85,7 +95,7 @@ class Scene:
         over = time.monotonic()
         await_for("the zone serves", lambda: any(
             a.hit for a in self.load.since(over)), BACK)
-        await_for("the zone is fresh", self.fresh, BACK)
+        self.await_fresh(BACK)
         back = time.monotonic() - over
         for kind in KINDS:
             await_for("a good " + kind, lambda: self.good(kind, over),
@@ -177,7 +187,7 @@ def scene(supplied):
         except FileNotFoundError:
             stack.restart(name)
     one = Scene(stack, system, load)
-    await_for("the zone is fresh", one.fresh, 30)
+    one.await_fresh(30)
     load.answers = []           # those of before were judged
     one.begun = time.monotonic()
     one.go_on()
@@ -355,7 +365,7 @@ def test_nginx_processes_killed(scene, say):
 
 class Flood(threading.Thread):
     """A worker that has very much to say: telemetry of the robots, where they
-    stand anyway."""
+    stand anyway; and a beat after it, as a worker owes one."""
 
     LINES = 1000
 
@@ -380,6 +390,7 @@ class Flood(threading.Thread):
             while not self.ended:
                 self.redis.publish("coco.supply", self.text.replace(
                     "TIME", str(now_ms())))
+                self.redis.publish("coco.supply", "@flood")
                 self.sent += self.LINES
                 time.sleep(0.01)
             self.redis.publish("coco.supply", "@flood bye")
@@ -402,7 +413,7 @@ def test_killed_while_it_writes(scene, say):
             everyone = processes.workers(scene.stack)
             pid = processes.stop_inside(everyone)
             processes.kill(scene.stack, [pid] if kills % 2 else everyone)
-            await_for("the zone is fresh", scene.fresh)
+            scene.await_fresh()
             if scene.metric("coco_zone_resets_total") >= before + 2:
                 break
         resets = scene.metric("coco_zone_resets_total") - before
