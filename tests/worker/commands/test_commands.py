@@ -108,6 +108,7 @@ def test_a_broker_that_comes_back_finds_everything_due(servers, drive,
     second, = servers.put(due="-1h")
     until(lambda: driver.logged("mqtt_down") >= 3)
     assert servers.get(first, "attempts, sent_at") == (0, None)
+    until(lambda: servers.get(dead, "expires_at < now()") == (True,))
 
     robots.ready.clear()
     servers.restart("mqtt")
