@@ -95,18 +95,19 @@ sub killed {
     my ($late, %reasons) = (0);
 
     for my $round (1 .. 12) {
-        my @workers = workers_of($master);
+        my @killed = workers_of($master);
         if ($round % 3) {
-            ok(kill_locked(@workers), 'one is killed that has the lock');
+            @killed = kill_locked(@killed);
+            ok($killed[0], 'one is killed that has the lock');
         } else {
             sleep rand 0.15;
-            kill KILL => @workers;
+            kill KILL => @killed;
         }
         my $begun = now_ms();
-        await(sub {
+        ok(await(sub {
             my %is = map { $_ => 1 } workers_of($master);
-            return keys %is == 2;
-        });
+            return keys %is == 2 && !grep { $is{$_} } @killed;
+        }), 'others are in their place');
         ok(await(sub { my %is = eval { metrics() }; return $is{zone_fresh} }),
             "fresh after round $round");
         $late++ if now_ms() - $begun > 3000;
