@@ -145,8 +145,9 @@ def test_many_robots_and_two_senders(servers, drive, robots):
     assert {topic: p["state"]["desired"]["pin"]
             for _, topic, p, _ in robots.heard} == {
         "robot/r-%d/shadow/update" % n: "%04d" % n for n in range(1, 1001)}
+    # twice as many, if they did not claim them
     assert 1000 <= sum(d.metric("coco_shadows_sent_total")
-                       for d in drivers) < 1100
+                       for d in drivers) < 1500
 
 
 def test_the_topics_are_templates(servers, drive, robots):
