@@ -1,6 +1,7 @@
 """What the benchmarks share: the stack, processes' CPU time, and the table."""
 
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,26 @@ def sim(port, *words):
 def sim_start(port, *words):
     return subprocess.Popen([SIM, "--port", str(port), *map(str, words)],
                             stdout=subprocess.DEVNULL)
+
+
+def wrk(script, url, seconds, connections=64, cpu=None, period=0,
+        **environment):
+    """Runs wrk with a script of this folder, on one CPU if it is named:
+    (requests per second, p99 in ms, how many)."""
+    folder = os.path.join(ROOT, "bench")
+    pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
+    done = subprocess.run(
+        [*pin, "wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds,
+         "--latency", "-s", os.path.join(folder, script), url],
+        env={**os.environ, "WRK_LOAD": os.path.join(folder, "wrk_load.lua"),
+             "WRK_PERIOD": "%.3f" % period, **environment},
+        capture_output=True, text=True, timeout=60)
+    result = re.search(r"^RESULT ([0-9.]+) (\d+) (\d+) (\d+)$", done.stdout,
+                       re.M)
+    if result is None or int(result[3]) > 0:
+        raise RuntimeError("wrk on %s: %s%s" % (url, done.stdout,
+                                                done.stderr))
+    return float(result[1]), int(result[2]) / 1000, int(result[4])
 
 
 def end(process):

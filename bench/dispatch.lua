@@ -1,9 +1,8 @@
--- Posts one line of the file WRK_BODIES after another. WRK_PERIOD is how many
--- ms a connection lets pass from one to the next, on average; 0: none.
+-- Posts one line of the file WRK_BODIES after another.
 
-local period = tonumber(os.getenv("WRK_PERIOD"))
+dofile(os.getenv("WRK_LOAD"))
+
 local requests = {}
-local last = 0
 
 function init(args)
     math.randomseed(1)
@@ -15,20 +14,4 @@ function init(args)
     end
 end
 
-function request()
-    last = last % #requests + 1
-    return requests[last]
-end
-
-if period > 0 then
-    function delay()
-        return math.random(0, 2 * period)
-    end
-end
-
-function done(summary, latency)
-    local e = summary.errors
-    print(string.format("RESULT %.1f %d %d",
-          summary.requests / summary.duration * 1e6, latency:percentile(99),
-          e.connect + e.read + e.write + e.status + e.timeout))
-end
+request = replay(requests)

@@ -52,8 +52,7 @@ def bodies(stack, trips):
 
 def wrk(stack, port, path, file, seconds=SECONDS, period=0):
     return read.wrk(stack, "127.0.0.1:%d%s" % (port, path), seconds,
-                    "dispatch.lua", WRK_BODIES=file,
-                    WRK_PERIOD="%.3f" % period)
+                    "dispatch.lua", period, WRK_BODIES=file)
 
 
 def node(stack, port):

@@ -65,22 +65,13 @@ def get(stack, url):
         return reply.read().decode()
 
 
-def wrk(stack, url, seconds, script="wrk.lua", **environment):
+def wrk(stack, url, seconds, script="wrk.lua", period=0, **environment):
     """Returns requests per second and the p99 in ms."""
     host, _, prefix = url.partition("/")
-    done = subprocess.run(
-        ["taskset", "-c", str(common.CPUS - 1), "wrk", "-t1",
-         "-c%d" % CONNECTIONS, "-d%ds" % seconds, "--latency", "-s",
-         os.path.join(common.ROOT, "bench", script), "http://" + host],
-        env={**os.environ, "WRK_PREFIX": "/" + prefix,
-             "WRK_TOKEN": stack.token, "WRK_ROBOTS": str(ROBOTS),
-             **environment},
-        capture_output=True, text=True, timeout=60)
-    result = re.search(r"^RESULT ([0-9.]+) (\d+) (\d+)$", done.stdout, re.M)
-    if result is None or int(result[3]) > 0:
-        raise RuntimeError("wrk on %s: %s%s" % (url, done.stdout,
-                                                done.stderr))
-    return float(result[1]), int(result[2]) / 1000
+    return common.wrk(script, "http://" + host, seconds, CONNECTIONS,
+                      common.CPUS - 1, period,
+                      **{"WRK_PREFIX": "/" + prefix, "WRK_TOKEN": stack.token,
+                         "WRK_ROBOTS": str(ROBOTS), **environment})[:2]
 
 
 def measure(stack, ours_port, peers_port):

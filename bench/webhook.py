@@ -4,7 +4,6 @@ a row for each, into the same Postgres."""
 
 import contextlib
 import os
-import re
 import subprocess
 
 import psycopg2
@@ -22,18 +21,9 @@ PATH = "/driveu/webhook"
 
 def wrk(url, secret, period=0):
     """(webhooks per second, p99 in ms, how many)"""
-    done = subprocess.run(
-        ["wrk", "-t1", "-c%d" % CONNECTIONS, "-d%ds" % SECONDS, "--latency",
-         "-s", os.path.join(common.ROOT, "bench", "webhook.lua"), url + PATH],
-        env=dict(os.environ, WRK_TOKEN=secret, WRK_PERIOD="%.3f" % period,
-                 WRK_TIME=str(common.now_ms() * 1000)),
-        capture_output=True, text=True, timeout=60)
-    result = re.search(r"^RESULT ([0-9.]+) (\d+) (\d+) (\d+)$", done.stdout,
-                       re.M)
-    if result is None or int(result[3]) > 0:
-        raise RuntimeError("wrk on %s: %s%s" % (url, done.stdout,
-                                                done.stderr))
-    return float(result[1]), int(result[2]) / 1000, int(result[4])
+    return common.wrk("webhook.lua", url + PATH, SECONDS, CONNECTIONS,
+                      period=period, WRK_TOKEN=secret,
+                      WRK_TIME=str(common.now_ms() * 1000))
 
 
 class Fastify:
