@@ -18,7 +18,7 @@ import uuid
 import redis
 
 from fleet_client import LABOR, OK, FleetClient
-from harness import heartbeat, new_serial, now_ms
+from harness import await_for, heartbeat, new_serial, now_ms
 
 SETTLED = 1.0           # s, until the other host has heard of a write
 STATES = ("PARKED", "GROUNDED", "DEPLOYED", "OFF_DUTY", "ON_TRIP")
@@ -143,12 +143,24 @@ class Race:
         self.beat(self.robots)
         client = Client(self, self.hosts[0])
         for robot in self.robots:
-            while client.ask("GET", "/fleet/v1/labor/robots/"
-                             + robot.serial)[0] != 200:
-                time.sleep(0.01)
+            await_for("it is heard", lambda robot=robot: client.ask(
+                "GET", "/fleet/v1/labor/robots/" + robot.serial)[0] == 200)
             self.patch(client, robot, CLEAN)
-        time.sleep(SETTLED)     # the race begins where all hosts agree
+        for host in self.hosts:
+            client = Client(self, host)
+            for robot in self.robots:
+                self.await_shown(client, robot)
         self.counts.clear()
+
+    @staticmethod
+    def await_shown(client, robot):
+        """The race begins where all hosts agree."""
+        def shown():
+            status, _, body = client.ask("GET", "/robots/" + robot.serial)
+            assert status == 200, (status, body)
+            return all({**body["business"], **body}[name] == value
+                       for name, value in CLEAN.items())
+        await_for("a host shows what another has written", shown)
 
     def kept(self):
         """How many robots are still documents once all were asked for, of
