@@ -375,7 +375,7 @@ class Flood(threading.Thread):
         robots = scene.load.robots
         self.text = "@flood\n" + "".join(
             self._line(robots[n % len(robots)], n) for n in range(self.LINES))
-        self.sent, self.error, self.ended = 0, None, False
+        self.sent, self.error, self.over = 0, None, threading.Event()
         self.start()
 
     @staticmethod
@@ -387,18 +387,17 @@ class Flood(threading.Thread):
 
     def run(self):
         try:
-            while not self.ended:
+            while not self.over.wait(0.01):
                 self.redis.publish("coco.supply", self.text.replace(
                     "TIME", str(now_ms())))
                 self.redis.publish("coco.supply", "@flood")
                 self.sent += self.LINES
-                time.sleep(0.01)
             self.redis.publish("coco.supply", "@flood bye")
         except redis.RedisError as e:       # shown by end()
             self.error = e
 
     def end(self):
-        self.ended = True
+        self.over.set()
         self.join()
         assert self.error is None, self.error
 
