@@ -1,0 +1,698 @@
+-- Partners and cities: orders by webhook, statuses pushed, and what MDS shows.
+
+
+-- --- orders -----------------------------------------------------------------
+
+-- Where an order was to go that was canceled before it was placed, nobody may
+-- have said.  order_at is the partner's time of what an order says of itself;
+-- null: no webhook has placed it.
+alter table coco.delivery
+    alter column pickup_latitude drop not null,
+    alter column pickup_longitude drop not null,
+    alter column dropoff_latitude drop not null,
+    alter column dropoff_longitude drop not null,
+    add column order_at timestamptz,
+    add constraint delivery_places check (
+        status = 'Canceled'
+        or (pickup_latitude is not null and pickup_longitude is not null
+            and dropoff_latitude is not null
+            and dropoff_longitude is not null));
+
+
+-- As it was; the places follow, too.
+create or replace function coco.demand_follow(d coco.delivery)
+returns void language plpgsql as $$
+begin
+    if d.status in ('Completed', 'Canceled') then
+        delete from coco.demand where id = d.id;
+        return;
+    end if;
+
+    insert into coco.demand as m
+           (id, delivery_id, type, serial, pickup_latitude, pickup_longitude,
+            dropoff_latitude, dropoff_longitude, ready_at, created_at,
+            updated_at)
+    values (d.id, d.id,
+            case when d.status in ('Created', 'Assigned')
+                 then coco.demand_waits(d.ready_at) else 'ACTIVE' end,
+            d.serial, d.pickup_latitude, d.pickup_longitude,
+            d.dropoff_latitude, d.dropoff_longitude, d.ready_at, d.created_at,
+            d.updated_at)
+    on conflict (id) do update
+       set type = excluded.type,
+           serial = excluded.serial,
+           pickup_latitude = excluded.pickup_latitude,
+           pickup_longitude = excluded.pickup_longitude,
+           dropoff_latitude = excluded.dropoff_latitude,
+           dropoff_longitude = excluded.dropoff_longitude,
+           ready_at = excluded.ready_at,
+           updated_at = excluded.updated_at;
+end $$;
+
+
+-- What the newest message says of an order goes before what is known of it;
+-- what it is silent about stays.  The pickup is no longer changed once a robot
+-- was there, the drop-off once one was there or the order is over: robots go
+-- by them.  An order that was canceled before it was placed takes all.
+create function coco.order_merge(d coco.delivery, p_order jsonb)
+returns coco.delivery language plpgsql as $$
+declare
+    said_at timestamptz := coco.from_ms((p_order ->> 'orderAt')::bigint);
+    known   boolean := d.order_at is not null;
+begin
+    if p_order ->> 'action' <> 'PLACE' or d.order_at >= said_at then
+        return d;
+    end if;
+
+    d.order_at := said_at;
+
+    if d.status in ('Created', 'Assigned', 'EnrouteToPickup')
+       or not known and d.status = 'Canceled'
+    then
+        d.store := coalesce(p_order ->> 'store', d.store);
+        d.pickup_latitude :=
+            (p_order #>> '{pickup,latitude}')::double precision;
+        d.pickup_longitude :=
+            (p_order #>> '{pickup,longitude}')::double precision;
+        d.pickup_address := coalesce(p_order #>> '{pickup,address}',
+                                     d.pickup_address);
+        d.ready_at := coalesce(coco.from_ms((p_order ->> 'readyAt')::bigint),
+                               d.ready_at);
+    end if;
+
+    if d.status not in ('AtDropoff', 'Completed', 'Canceled')
+       or not known and d.status = 'Canceled'
+    then
+        d.dropoff_latitude :=
+            (p_order #>> '{dropoff,latitude}')::double precision;
+        d.dropoff_longitude :=
+            (p_order #>> '{dropoff,longitude}')::double precision;
+        d.dropoff_address := coalesce(p_order #>> '{dropoff,address}',
+                                      d.dropoff_address);
+    end if;
+
+    return d;
+end $$;
+
+
+-- The delivery of an order, made if there is none, locked.
+create function coco.order_delivery(p_order jsonb, out d coco.delivery,
+                                    out made boolean)
+language plpgsql as $$
+declare
+    cancels boolean := p_order ->> 'action' = 'CANCEL';
+    at      timestamptz := date_trunc('milliseconds', clock_timestamp());
+begin
+    insert into coco.delivery as n
+           (provider, external_id, store, status, loading_flow, pin,
+            pickup_latitude, pickup_longitude, pickup_address,
+            dropoff_latitude, dropoff_longitude, dropoff_address, ready_at,
+            cancel_reason, order_at, changes, created_at, updated_at)
+    select p_order ->> 'provider', p_order ->> 'externalId',
+           p_order ->> 'store',
+           case when cancels then 'Canceled' else 'Created' end,
+           coalesce(i.loading_flow,
+                    case p_order ->> 'provider' when 'uber' then 'MAGIC_LID'
+                    end),
+           i.pin,
+           (p_order #>> '{pickup,latitude}')::double precision,
+           (p_order #>> '{pickup,longitude}')::double precision,
+           p_order #>> '{pickup,address}',
+           (p_order #>> '{dropoff,latitude}')::double precision,
+           (p_order #>> '{dropoff,longitude}')::double precision,
+           p_order #>> '{dropoff,address}',
+           coco.from_ms((p_order ->> 'readyAt')::bigint),
+           case when cancels then p_order ->> 'reason' end,
+           case when not cancels
+                then coco.from_ms((p_order ->> 'orderAt')::bigint) end,
+           1, at, at
+      from (select) one
+      left join coco.integration i
+             on i.provider = p_order ->> 'provider'
+            and i.store = p_order ->> 'store'
+    on conflict (provider, external_id) do nothing
+    returning n.* into d;
+
+    made := found;
+
+    if not made then
+        select * into d from coco.delivery o
+         where o.provider = p_order ->> 'provider'
+           and o.external_id = p_order ->> 'externalId' for update;
+    end if;
+end $$;
+
+
+-- Moves a delivery by a row of the machine (coco_delivery_moves_encode()), if
+-- that is allowed from where it is; returns it as it is then.
+create function coco.order_move(old coco.delivery, p_moves jsonb,
+                                p_serial text, p_reason text)
+returns coco.delivery language plpgsql as $$
+declare
+    move jsonb := p_moves -> old.status;
+    new  coco.delivery := old;
+begin
+    if not (move -> 'allowed')::boolean then
+        return old;
+    end if;
+
+    new.status := move ->> 'to';
+    new.serial := coalesce(p_serial, old.serial);
+    new.cancel_reason := p_reason;
+    new.arrived_at := null;
+
+    if new is distinct from old then
+        perform coco.delivery_fleet_lock(array[old.id]);
+        new := coco.delivery_set(old, new, clock_timestamp(), p_reason);
+    end if;
+
+    return new;
+end $$;
+
+
+-- What a partner's webhook asks for.  p_order is coco_order_encode()'s:
+--   {"action":"PLACE"|"CANCEL","provider","externalId","orderAt"(ms),
+--    "store"?,"vehicle"?,"pickup":{"latitude","longitude","address"?},
+--    "dropoff":{…},"readyAt"?(ms),"reason"?}
+-- CANCEL may lack the places, and has a reason.  p_cancels and p_assigns are
+-- the machine's moves for these events.  Webhooks come in any order and more
+-- than once; the delivery is the same in the end.  The vehicle's robot, if the
+-- mappings know it, is given an order that has none.  Returns what was done:
+-- CREATED, CHANGED, CANCELED, NOTHING.
+create function coco.order_apply(p_order jsonb, p_cancels jsonb,
+                                 p_assigns jsonb)
+returns text language plpgsql as $$
+declare
+    found_or_made record;
+    old   coco.delivery;
+    new   coco.delivery;
+    robot text;
+    done  text := 'NOTHING';
+begin
+    select o.d, o.made into found_or_made from coco.order_delivery(p_order) o;
+    old := found_or_made.d;
+    new := old;
+
+    if found_or_made.made then
+        perform coco.demand_follow(new);
+        perform coco.delivery_event_put(new, null, new.cancel_reason);
+        done := case new.status when 'Created' then 'CREATED'
+                                else 'CANCELED' end;
+    else
+        new := coco.order_merge(old, p_order);
+
+        if new is distinct from old then
+            update coco.delivery d
+               set store = new.store,
+                   pickup_latitude = new.pickup_latitude,
+                   pickup_longitude = new.pickup_longitude,
+                   pickup_address = new.pickup_address,
+                   dropoff_latitude = new.dropoff_latitude,
+                   dropoff_longitude = new.dropoff_longitude,
+                   dropoff_address = new.dropoff_address,
+                   ready_at = new.ready_at,
+                   order_at = new.order_at
+             where d.id = new.id;
+
+            perform coco.demand_follow(new);
+            perform coco.supply_demand_refresh(new.serial);
+            done := 'CHANGED';
+        end if;
+
+        if p_order ->> 'action' = 'CANCEL' then
+            old := new;
+            new := coco.order_move(old, p_cancels, null, p_order ->> 'reason');
+
+            if new.status <> old.status then
+                done := 'CANCELED';
+            end if;
+        end if;
+    end if;
+
+    if new.status = 'Created' and p_order ->> 'vehicle' is not null then
+        select m.serial into robot from coco.external_robot_mapping m
+         where m.provider = p_order ->> 'provider'
+           and m.provider_vehicle_id = p_order ->> 'vehicle';
+
+        if found then
+            perform coco.order_move(new, p_assigns, robot, null);
+        end if;
+    end if;
+
+    return done;
+end $$;
+
+
+-- --- what partners are told -------------------------------------------------
+
+-- One row for each change of a delivery that its partner is told of (STATUS,
+-- by number, that of the delivery_event), and one for its robot's position
+-- (LOCATION), which the next position overwrites.  id is the Idempotency-Key
+-- of every attempt; body is made before the first one and sent as it is in all.
+-- due_at is when it may leave: of STATUS the oldest one that is PENDING alone
+-- has one, so that they keep their order.  state: PENDING, DELIVERED, REFUSED
+-- (the partner will not have it: there is a dead letter), SKIPPED (the mapping
+-- has nothing to say of it).  attempts tell of the latest ones, newest last:
+-- [{"at","ms","status","error"}].
+create table coco.partner_push (
+    id               uuid        primary key,
+    provider         text        not null,
+    delivery_id      uuid        not null references coco.delivery,
+    kind             text        not null check (kind in ('STATUS', 'LOCATION')),
+    number           integer,
+    status           text        not null,
+    serial           text,
+    reason           text,
+    ts               timestamptz not null,
+    state            text        not null default 'PENDING',
+    due_at           timestamptz,
+    body             text,
+    attempted        integer     not null default 0,
+    attempted_at     timestamptz,
+    attempts         jsonb       not null default '[]',
+    done_at          timestamptz,
+    created_at       timestamptz not null default now(),
+    unique (delivery_id, number),
+    check ((kind = 'STATUS') = (number is not null))
+) with (fillfactor = 70);
+
+create index partner_push_due on coco.partner_push (provider, due_at)
+    where state = 'PENDING' and due_at is not null;
+create unique index partner_push_location on coco.partner_push (delivery_id)
+    where kind = 'LOCATION';
+create index partner_push_done on coco.partner_push (done_at)
+    where done_at is not null;
+
+
+-- Which pushes a dead letter is of.
+alter table coco.dead_letter add column push_id uuid;
+
+
+-- A change of a delivery is told to its partner, once what was before is.
+create function coco.partner_push_put()
+returns trigger language plpgsql as $$
+begin
+    insert into coco.partner_push (id, provider, delivery_id, kind, number,
+                                   status, serial, reason, ts, due_at)
+    select coco.id_derive('partner_push' || new.id), d.provider, d.id,
+           'STATUS', new.number, new.status, new.serial, new.reason, new.ts,
+           case when not exists (select from coco.partner_push p
+                                  where p.delivery_id = d.id
+                                    and p.kind = 'STATUS'
+                                    and p.state = 'PENDING')
+                then clock_timestamp() end
+      from coco.delivery d
+     where d.id = new.delivery_id and d.provider in ('uber', 'doordash')
+       and d.external_id is not null;
+
+    return null;
+end $$;
+
+create trigger delivery_event_partner
+    after insert on coco.delivery_event
+    for each row execute function coco.partner_push_put();
+
+
+-- What became of attempts.  p_ends is an array of
+--   {"id","state","at"(ms),"ms","status"?,"error"?,"retry"?(ms from now)}
+-- state is PENDING (again after retry), DELIVERED, REFUSED, SKIPPED.  Locks
+-- the delivery first, as whoever adds a push does: none is left without its
+-- turn.  Of a position that a newer one has overwritten nothing is left.
+create function coco.partner_push_finish(p_ends jsonb)
+returns void language plpgsql as $$
+declare
+    ending record;
+    push   coco.partner_push;
+begin
+    perform from coco.delivery d
+      where d.id in (select p.delivery_id
+                       from coco.partner_push p
+                       join jsonb_array_elements(p_ends) e
+                         on p.id = (e ->> 'id')::uuid)
+      order by d.id for no key update;
+
+    for ending in
+        select (e ->> 'id')::uuid as id, e ->> 'state' as state,
+               e - 'id' - 'state' - 'retry' as attempt,
+               (e ->> 'retry')::bigint as retry
+          from jsonb_array_elements(p_ends) e
+    loop
+        update coco.partner_push p
+           set state = ending.state,
+               attempts = case when jsonb_array_length(p.attempts) >= 20
+                               then p.attempts - 0 else p.attempts end
+                          || case when ending.state = 'SKIPPED' then '[]'
+                                  else jsonb_build_array(ending.attempt) end,
+               due_at = case ending.state when 'PENDING'
+                        then clock_timestamp()
+                             + ending.retry * interval '1 millisecond' end,
+               done_at = case when ending.state <> 'PENDING'
+                              then clock_timestamp() end
+         where p.id = ending.id and p.state = 'PENDING'
+        returning p.* into push;
+
+        continue when not found or push.state = 'PENDING';
+
+        if push.state = 'REFUSED' and push.kind = 'STATUS' then
+            insert into coco.dead_letter (id, source, topic, service, reason,
+                                          payload, received_at, push_id)
+            values (coco.id_derive('partner_push refused' || push.id
+                                   || push.attempted),
+                    'partner', push.provider, 'integrations',
+                    ending.attempt ->> 'error',
+                    convert_to(coalesce(push.body, ''), 'UTF8'),
+                    clock_timestamp(), push.id)
+            on conflict do nothing;
+        end if;
+
+        update coco.dead_letter l
+           set replay_outcome = case push.state when 'DELIVERED'
+                                then 'APPLIED' else 'REFUSED' end
+         where l.push_id = push.id and l.replayed_at is not null
+           and l.replay_outcome is null;
+
+        if push.kind = 'STATUS' then
+            update coco.partner_push p set due_at = clock_timestamp()
+             where p.delivery_id = push.delivery_id and p.due_at is null
+               and p.number = (select min(n.number) from coco.partner_push n
+                                where n.delivery_id = push.delivery_id
+                                  and n.kind = 'STATUS'
+                                  and n.state = 'PENDING');
+        end if;
+    end loop;
+end $$;
+
+
+-- As it was; what a partner has refused goes to it again, unless a later
+-- status has, or may have, reached it.
+create or replace function coco.dead_letter_replay(p_caller text,
+                                                   p_route text, p_key text,
+                                                   p_body_hash bytea,
+                                                   p_id uuid,
+                                                   out status integer,
+                                                   out response text)
+language plpgsql as $$
+declare
+    asked_at timestamptz;
+    push     uuid;
+begin
+    select b.status, b.response into status, response
+      from coco.idempotency_begin(p_caller, p_route, p_key, p_body_hash) b;
+
+    if status is not null then
+        return;
+    end if;
+
+    select d.push_id into push from coco.dead_letter d where d.id = p_id;
+
+    if not found then
+        status := 404;
+        response := 'No dead letter has this id.';
+    elsif push is not null and not coco.partner_push_again(push) then
+        status := 409;
+        response := 'The partner has heard of a later status of this '
+                    'delivery, or is about to.';
+    else
+        update coco.dead_letter d
+           set replayed_at = date_trunc('milliseconds', clock_timestamp()),
+               replay_outcome = null
+         where d.id = p_id
+        returning d.replayed_at into asked_at;
+
+        perform pg_notify('coco_replay', p_id::text);
+        status := 202;
+        select row_to_json(reply)::text into response
+          from (select p_id as id,
+                       coco.to_ms(asked_at) as "replayedAt") reply;
+    end if;
+
+    perform coco.idempotency_finish(p_caller, p_route, p_key, status,
+                                    response);
+end $$;
+
+
+-- Makes a push that was refused the next one of its delivery; false when that
+-- is too late, or it has gone through meanwhile.
+create function coco.partner_push_again(p_id uuid)
+returns boolean language plpgsql as $$
+declare
+    push coco.partner_push;
+begin
+    perform from coco.delivery d
+      where d.id = (select p.delivery_id from coco.partner_push p
+                     where p.id = p_id)
+        for no key update;
+
+    select * into push from coco.partner_push p where p.id = p_id;
+
+    if push.state = 'PENDING' then
+        return true;
+    end if;
+
+    if push.state <> 'REFUSED'
+       or exists (select from coco.partner_push p
+                   where p.delivery_id = push.delivery_id
+                     and p.number > push.number
+                     and (p.state = 'DELIVERED'
+                          or p.state = 'PENDING' and p.attempted > 0))
+    then
+        return false;
+    end if;
+
+    update coco.partner_push p set due_at = null
+     where p.delivery_id = push.delivery_id and p.kind = 'STATUS'
+       and p.state = 'PENDING';
+
+    update coco.partner_push p
+       set state = 'PENDING', due_at = clock_timestamp(), done_at = null
+     where p.id = p_id;
+
+    return true;
+end $$;
+
+
+-- --- MDS ----------------------------------------------------------------------
+
+-- What has happened to a robot that a city may want to know, in the order in
+-- which it was committed for it; taken, and deleted, by the emitter.  kind:
+--   COMMS     {"online"}
+--   BUSINESS  {"operationState","undergoingMaintenance","needsMaintenance",
+--              "needsPickup","driveable"}
+--   DELIVERY  {"trip","delivery","status","reason","requestedAt"(ms)}; status
+--             is the delivery's, or "Canceled" for the robot that it was taken
+--             from; trip: the delivery's id, of later attempts one derived
+create table coco.mds_fact (
+    seq     bigint      generated always as identity primary key,
+    serial  text        not null,
+    ts      timestamptz not null,
+    kind    text        not null,
+    data    jsonb       not null
+);
+
+
+-- A vehicle as a city knows it.  memory is the emitter's (coco_mds_encode()):
+-- vehicle_state and the rest are what GET /mds/vehicles/status shows.
+create table coco.mds_vehicle (
+    serial         text        primary key,
+    device_id      uuid        not null unique default gen_random_uuid(),
+    registered_at  timestamptz not null,
+    memory         jsonb       not null,
+    vehicle_state  text        not null,
+    event_id       uuid,
+    event_at       timestamptz
+) with (fillfactor = 70);
+
+
+-- What was told, for ever; ts ascends strictly for each vehicle.
+create table coco.mds_event (
+    event_id          uuid        primary key default gen_random_uuid(),
+    device_id         uuid        not null references coco.mds_vehicle (device_id),
+    vehicle_state     text        not null,
+    event_types       text[]      not null,
+    ts                timestamptz not null,
+    publication_time  timestamptz not null,
+    latitude          double precision,
+    longitude         double precision,
+    battery_percent   smallint,
+    trip_ids          uuid[]      not null default '{}'
+);
+
+create index mds_event_ts on coco.mds_event (ts, event_id);
+create unique index mds_event_device_ts on coco.mds_event (device_id, ts);
+
+
+-- From trip_start to the end of what it was for.  duration in seconds,
+-- distance in metres, by the heartbeats between.  end_time null: under way.
+create table coco.mds_trip (
+    trip_id          uuid        primary key,
+    device_id        uuid        not null references coco.mds_vehicle (device_id),
+    delivery_id      uuid        not null,
+    requested_time   timestamptz,
+    start_time       timestamptz not null,
+    start_latitude   double precision,
+    start_longitude  double precision,
+    end_time         timestamptz,
+    end_latitude     double precision,
+    end_longitude    double precision,
+    distance         double precision,
+    canceled         boolean     not null default false
+);
+
+create index mds_trip_end on coco.mds_trip (end_time, trip_id);
+create index mds_trip_device on coco.mds_trip (device_id, start_time);
+
+
+-- Facts of before up_to were all turned into events.  since: when the first
+-- robot was heard of: there was no operation before.
+create table coco.mds_progress (
+    one    boolean     primary key default true check (one),
+    since  timestamptz,
+    up_to  timestamptz not null default '-infinity'
+);
+
+insert into coco.mds_progress default values;
+
+
+create function coco.mds_fact_put(p_serial text, p_ts timestamptz,
+                                  p_kind text, p_data jsonb)
+returns void language sql as $$
+    insert into coco.mds_fact (serial, ts, kind, data)
+    values (p_serial, p_ts, p_kind, p_data)
+$$;
+
+
+create function coco.mds_comms()
+returns trigger language plpgsql as $$
+begin
+    perform coco.mds_fact_put(
+        new.id,
+        case new.data ->> 'status'
+        when 'ONLINE' then coalesce(new.telemetry_order_ts, clock_timestamp())
+        else clock_timestamp() end,
+        'COMMS',
+        jsonb_build_object('online', new.data ->> 'status' = 'ONLINE'));
+
+    return null;
+end $$;
+
+create trigger resource_mds_insert
+    after insert on coco.resource
+    for each row when (new.telemetry_order_ts is not null)
+    execute function coco.mds_comms();
+
+create trigger resource_mds_update
+    after update of data on coco.resource
+    for each row
+    when (old.data -> 'status' is distinct from new.data -> 'status')
+    execute function coco.mds_comms();
+
+
+create function coco.mds_business()
+returns trigger language plpgsql as $$
+begin
+    insert into coco.mds_fact (serial, ts, kind, data)
+    select n.robot_serial, n.changed_at, 'BUSINESS',
+           jsonb_build_object(
+               'operationState', n.operation_state,
+               'undergoingMaintenance', n.undergoing_maintenance,
+               'needsMaintenance', n.needs_maintenance,
+               'needsPickup', n.needs_pickup,
+               'driveable', n.driveable)
+      from news n
+     order by n.robot_serial, n.changed_at, n.id;
+
+    return null;
+end $$;
+
+create trigger robot_state_history_mds
+    after insert on coco.robot_state_history
+    referencing new table as news
+    for each statement execute function coco.mds_business();
+
+
+create function coco.mds_delivery()
+returns trigger language plpgsql as $$
+declare
+    attempt coco.delivery_attempt;
+begin
+    if new.serial is null then
+        return null;
+    end if;
+
+    for attempt in
+        select * from coco.delivery_attempt a
+         where a.delivery_id = new.delivery_id
+         order by a.number desc limit 2
+    loop
+        -- the robot of now, and that from which it was just taken
+        continue when attempt.driver_name <> new.serial
+                      and attempt.ended_at is distinct from new.ts;
+
+        perform coco.mds_fact_put(
+            attempt.driver_name, new.ts, 'DELIVERY',
+            jsonb_build_object(
+                'trip', case attempt.number when 1 then new.delivery_id
+                        else coco.id_derive('mds_trip' || new.delivery_id
+                                            || attempt.number) end,
+                'delivery', new.delivery_id,
+                'status', case when attempt.ended_at = new.ts
+                               and new.status = 'Assigned'
+                          then 'Canceled' else new.status end,
+                'reason', attempt.cancellation_reason,
+                'requestedAt', coco.to_ms(attempt.assigned_at)));
+
+        exit when new.status <> 'Assigned';
+    end loop;
+
+    return null;
+end $$;
+
+create trigger delivery_event_mds
+    after insert on coco.delivery_event
+    for each row execute function coco.mds_delivery();
+
+
+-- Great circle, in metres, as coco_distance_meters() in the core has it.
+create function coco.distance_meters(lat_a double precision,
+                                     lon_a double precision,
+                                     lat_b double precision,
+                                     lon_b double precision)
+returns double precision language sql immutable parallel safe as $$
+    select 2 * 6371008.8 * asin(least(1, sqrt(
+               sin(radians(lat_b - lat_a) / 2) ^ 2
+               + cos(radians(lat_a)) * cos(radians(lat_b))
+                 * sin(radians(lon_b - lon_a) / 2) ^ 2)))
+$$;
+
+
+-- What there is already.
+insert into coco.mds_fact (serial, ts, kind, data)
+select serial, ts, kind, data
+  from (select o.serial, now() as ts, 1 as n, 'BUSINESS' as kind,
+               jsonb_build_object(
+                   'operationState', o.operation_state,
+                   'undergoingMaintenance', o.undergoing_maintenance,
+                   'needsMaintenance', o.needs_maintenance,
+                   'needsPickup', o.needs_pickup,
+                   'driveable', o.driveable) as data
+          from coco.robot_operation o
+        union all
+        select r.id, now(), 2, 'COMMS',
+               jsonb_build_object('online', r.data ->> 'status' = 'ONLINE')
+          from coco.resource r
+         where r.telemetry_order_ts is not null
+        union all
+        select d.serial, now(), 3, 'DELIVERY',
+               jsonb_build_object(
+                   'trip', case a.number when 1 then d.id
+                           else coco.id_derive('mds_trip' || d.id || a.number)
+                           end,
+                   'delivery', d.id, 'status', d.status, 'reason', null,
+                   'requestedAt', coco.to_ms(a.assigned_at))
+          from coco.delivery d
+          join lateral (select * from coco.delivery_attempt a
+                         where a.delivery_id = d.id
+                         order by a.number desc limit 1) a on true
+         where d.serial is not null
+           and d.status not in ('Completed', 'Canceled')) known
+ order by serial, n, ts;
