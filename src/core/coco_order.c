@@ -137,7 +137,7 @@ coco_webhook_identify(coco_webhook_event_t *ret, coco_partner_e partner,
 
 
 int
-coco_order_decode(coco_order_t *ret, coco_partner_e partner,
+coco_order_decode(coco_partner_order_t *ret, coco_partner_e partner,
     coco_str_t payload, int64_t received_at, char *buf, coco_error_t *err)
 {
     bool      places;
@@ -153,7 +153,7 @@ coco_order_decode(coco_order_t *ret, coco_partner_e partner,
         "created", "created_at", "event_time", NULL };
     static names_t  ready = { "pickup_ready", "pickup_ready_dt", NULL };
 
-    *ret = (coco_order_t) { .partner = partner };
+    *ret = (coco_partner_order_t) { .partner = partner };
 
     if (reader_begin(&r, payload, buf, err) != COCO_OK) {
         return COCO_ERROR;
@@ -392,7 +392,7 @@ pair_check(const coco_order_place_t *place, const char *name,
 
 
 void
-coco_order_encode(coco_json_out_t *out, const coco_order_t *order)
+coco_order_encode(coco_json_out_t *out, const coco_partner_order_t *order)
 {
     coco_json_object_open(out);
     coco_json_name(out, "action");

@@ -57,15 +57,15 @@ typedef struct {
                                            ahead of received_at */
     bool                 has_ready_at;
     int64_t              ready_at;      /* ms */
-} coco_order_t;
+} coco_partner_order_t;
 
 /* Strings point into the payload or into buf, which has payload.len bytes.
  * COCO_ERROR: it asks for something and lacks, or has wrong, what that takes;
  * err names the field as the partner calls it. */
-int coco_order_decode(coco_order_t *ret, coco_partner_e partner,
+int coco_order_decode(coco_partner_order_t *ret, coco_partner_e partner,
     coco_str_t payload, int64_t received_at, char *buf, coco_error_t *err);
 
 /* For coco.order_apply() of the database. */
-void coco_order_encode(coco_json_out_t *out, const coco_order_t *order);
+void coco_order_encode(coco_json_out_t *out, const coco_partner_order_t *order);
 
 #endif /* COCO_ORDER_H */
