@@ -70,7 +70,8 @@ class Stack:
 
     Without arguments both are new, and close() removes the folder.
     `only` names fewer servers ("postgres redis"), `robots` is COCO_SIM, `bus`
-    is COCO_BUS, `services` COCO_SERVICES, `aws` COCO_AWS_URL; `environment`
+    is COCO_BUS, `services` COCO_SERVICES, `aws` COCO_AWS_URL; `partners` is
+    True for their simulators, or the URL of who plays them all; `environment`
     is added to what ./coco sees.
 
         with Stack() as stack:
@@ -79,7 +80,8 @@ class Stack:
     """
 
     def __init__(self, folder=None, port=None, only=None, robots=0,
-                 environment=None, bus=None, services=None, aws=None):
+                 environment=None, bus=None, services=None, aws=None,
+                 partners=None):
         self.block = None if port else PortBlock()
         self.port = port or self.block.first
         self.made = folder is None
@@ -89,9 +91,14 @@ class Stack:
                                 COCO_PORT=str(self.port),
                                 COCO_SIM=str(robots))
         self.environment.setdefault("COCO_PG_FSYNC", "off")
+        played = partners if isinstance(partners, str) else None
         for name, value in (("COCO_STACK_ONLY", only), ("COCO_BUS", bus),
                             ("COCO_SERVICES", services),
-                            ("COCO_AWS_URL", aws)):
+                            ("COCO_AWS_URL", aws),
+                            ("COCO_PARTNERS", partners is True and "1"),
+                            ("COCO_UBER_URL", played),
+                            ("COCO_DOORDASH_URL", played),
+                            ("COCO_DRIVEU_URL", played)):
             if value:
                 self.environment[name] = value
             else:
@@ -170,6 +177,11 @@ class Stack:
         return "http://127.0.0.1:%d" % (self.port + 6)
 
     @property
+    def partners(self):
+        """The simulators of Uber and DoorDash, with partners=True."""
+        return "http://127.0.0.1:%d" % (self.port + 8)
+
+    @property
     def redis_url(self):
         return "redis://127.0.0.1:%d/0" % self.redis_port
 
@@ -202,16 +214,19 @@ class Stack:
         with open(os.path.join(self.folder, "aws.key")) as file:
             return tuple(file.read().split())
 
+    def secret(self, name):
+        """What a file of secrets of the stack holds, like "uber.key"."""
+        with open(os.path.join(self.folder, name)) as file:
+            return file.read().strip()
+
     @property
     def driveu_secret(self):
-        with open(os.path.join(self.folder, "driveu.secret")) as file:
-            return file.read()
+        return self.secret("driveu.secret")
 
     @property
     def token(self):
         """Every scope; made by up()."""
-        with open(os.path.join(self.folder, "token")) as file:
-            return file.read().strip()
+        return self.secret("token")
 
     @property
     def headers(self):

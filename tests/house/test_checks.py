@@ -48,8 +48,8 @@ def test_every_package_has_a_known_group_and_a_reason():
     assert rows
     for row in rows:
         assert len(row) == 3, row
-        assert row[1] in ("run", "rabbitmq", "sqs", "test", "bench",
-                          "lint"), row
+        assert row[1] in ("run", "rabbitmq", "sqs", "partners", "test",
+                          "bench", "lint"), row
 
 
 def test_setup_is_silent_and_quick_when_nothing_is_missing():
