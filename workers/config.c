@@ -462,6 +462,11 @@ coco_config_secrets_read(coco_config_reader_t *r)
           &r->config->redis_password },
         { "rabbitmq.password_file", r->config->rabbitmq_password_file,
           &r->config->rabbitmq_password },
+        { "uber.client_secret_file", r->config->uber_client_secret_file,
+          &r->config->uber_client_secret },
+        { "doordash.signing_secret_file",
+          r->config->doordash_signing_secret_file,
+          &r->config->doordash_signing_secret },
     };
 
     for (i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {

@@ -136,6 +136,32 @@ typedef struct {
 
     uint64_t             dispatch_online_seconds;
 
+    char                *partners_map;  /* JSON, coco_partner_map.h */
+    uint64_t             partners_poll;
+    uint64_t             partners_concurrency;     /* of each partner */
+    uint64_t             partners_timeout;         /* of a call */
+    uint64_t             partners_retry_min;
+    uint64_t             partners_retry_max;
+    uint64_t             partners_breaker_failures;
+    uint64_t             partners_breaker_open;
+    uint64_t             partners_location_interval;   /* 0: never */
+    char                *partners_tls_ca_file;
+
+    char                *uber_base_url; /* NULL: Uber is told nothing */
+    uint64_t             uber_rate;     /* calls a second */
+    char                *uber_oauth_url;
+    char                *uber_client_id;
+    char                *uber_client_secret;
+    char                *uber_client_secret_file;
+    char                *uber_scope;
+
+    char                *doordash_base_url;
+    uint64_t             doordash_rate;
+    char                *doordash_developer_id;
+    char                *doordash_key_id;
+    char                *doordash_signing_secret;  /* base64url */
+    char                *doordash_signing_secret_file;
+
     uint64_t             heartbeat_ttl;
     uint64_t             retention_days;
     uint64_t             janitor_outbox_hours;
@@ -145,6 +171,7 @@ typedef struct {
     uint64_t             janitor_idempotency_hours;
     uint64_t             janitor_command_days;
     uint64_t             janitor_anomaly_days;
+    uint64_t             janitor_push_days;
 } coco_config_t;
 
 /* Every mistake is a line on `errors`, with its place and a remedy; then

@@ -202,6 +202,38 @@ const coco_option_t  coco_options[] = {
     number("dispatch.online_seconds", "60", 1, 86400,
            dispatch_online_seconds),
 
+    string("partners.map", "conf/partners.json", 1, 4096, partners_map),
+    duration("partners.poll", "100ms", 10, COCO_MINUTE, partners_poll),
+    number("partners.concurrency", "16", 1, 256, partners_concurrency),
+    duration("partners.timeout", "10s", 100, 5 * COCO_MINUTE,
+             partners_timeout),
+    duration("partners.retry_min", "1s", 10, COCO_HOUR, partners_retry_min),
+    duration("partners.retry_max", "60s", 10, COCO_HOUR, partners_retry_max),
+    number("partners.breaker_failures", "20", 1, 100000,
+           partners_breaker_failures),
+    duration("partners.breaker_open", "5s", 10, COCO_HOUR,
+             partners_breaker_open),
+    duration("partners.location_interval", "5s", 0, COCO_HOUR,
+             partners_location_interval),
+    string("partners.tls_ca_file", "", 0, 4096, partners_tls_ca_file),
+
+    string("uber.base_url", "", 0, 1024, uber_base_url),
+    number("uber.rate", "50", 1, 10000, uber_rate),
+    string("uber.oauth_url", "https://auth.uber.com/oauth/v2/token", 1, 1024,
+           uber_oauth_url),
+    string("uber.client_id", "", 0, 255, uber_client_id),
+    secret("uber.client_secret", uber_client_secret),
+    string("uber.client_secret_file", "", 0, 4096, uber_client_secret_file),
+    string("uber.scope", "eats.deliveries", 0, 255, uber_scope),
+
+    string("doordash.base_url", "", 0, 1024, doordash_base_url),
+    number("doordash.rate", "50", 1, 10000, doordash_rate),
+    string("doordash.developer_id", "", 0, 255, doordash_developer_id),
+    string("doordash.key_id", "", 0, 255, doordash_key_id),
+    secret("doordash.signing_secret", doordash_signing_secret),
+    string("doordash.signing_secret_file", "", 0, 4096,
+           doordash_signing_secret_file),
+
     duration("state.heartbeat_ttl", "120s", COCO_SECOND, COCO_DAY,
              heartbeat_ttl),
     number("state.retention_days", "30", 1, 36500, retention_days),
@@ -216,6 +248,7 @@ const coco_option_t  coco_options[] = {
            janitor_idempotency_hours),
     number("janitor.command_days", "90", 1, 36500, janitor_command_days),
     number("janitor.anomaly_days", "90", 1, 36500, janitor_anomaly_days),
+    number("janitor.push_days", "30", 1, 36500, janitor_push_days),
 };
 
 #undef string
