@@ -81,6 +81,8 @@ static const struct {
     { "fleet", COCO_SERVICE_FLEET },
     { "deliveries", COCO_SERVICE_DELIVERIES },
     { "dispatch", COCO_SERVICE_DISPATCH },
+    { "integrations", COCO_SERVICE_INTEGRATIONS },
+    { "mds", COCO_SERVICE_MDS },
 };
 
 #define COCO_CONFIG_SERVICES                                                  \
@@ -711,12 +713,13 @@ coco_config_file_check(coco_config_reader_t *r, const char *name,
 static void
 coco_config_bus_check(coco_config_reader_t *r)
 {
+    unsigned        services;
     coco_config_t  *c;
 
     c = r->config;
+    services = c->service_bits & COCO_SERVICES_BUS;
 
-    if (c->service_bits != 0 && c->service_bits != COCO_SERVICES_ALL
-        && c->bus_engines == 0)
+    if (services != 0 && services != COCO_SERVICES_BUS && c->bus_engines == 0)
     {
         coco_config_wrong(r, "process.services", "\"%s\" leaves services to "
                           "other processes, which no bus reaches; set "

@@ -383,7 +383,11 @@ coco_worker_bus_start(coco_worker_t *w)
         }
     }
 
-    if (coco_bus_carries_events(c)) {
+    /* who runs none of the services that the bus connects declares no queue,
+     * and would publish what nobody takes yet */
+    if (coco_bus_carries_events(c)
+        && (c->service_bits & COCO_SERVICES_BUS) != 0)
+    {
         w->relay = coco_relay_start(c, &w->bus);
         if (w->relay == NULL) {
             return COCO_ERROR;

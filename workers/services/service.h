@@ -22,7 +22,11 @@
 #define COCO_SERVICE_FLEET       4u
 #define COCO_SERVICE_DELIVERIES  8u
 #define COCO_SERVICE_DISPATCH    16u
-#define COCO_SERVICES_ALL        31u
+/* What connects these with the others is Postgres, not the bus: */
+#define COCO_SERVICE_INTEGRATIONS  32u     /* partners' orders, and pushes */
+#define COCO_SERVICE_MDS           64u     /* the emitter */
+#define COCO_SERVICES_BUS          31u
+#define COCO_SERVICES_ALL          127u
 
 /* Robots.StateChange. Strings belong to whoever made the event. */
 typedef struct {

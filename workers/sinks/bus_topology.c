@@ -93,5 +93,5 @@ coco_bus_loops(const coco_config_t *config, const coco_bus_name_t *name)
 bool
 coco_bus_whole(const coco_config_t *config)
 {
-    return config->service_bits == COCO_SERVICES_ALL;
+    return (config->service_bits & COCO_SERVICES_BUS) == COCO_SERVICES_BUS;
 }

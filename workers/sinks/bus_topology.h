@@ -52,7 +52,7 @@ bool coco_bus_takes(const coco_config_t *config, const coco_bus_name_t *name,
 /* Does any service here consume what the loop engine carries? */
 bool coco_bus_loops(const coco_config_t *config, const coco_bus_name_t *name);
 
-/* Are all services here? Then no queue is declared. */
+/* Are all services here that the bus connects? Then no queue is declared. */
 bool coco_bus_whole(const coco_config_t *config);
 
 #endif /* COCO_BUS_TOPOLOGY_H */

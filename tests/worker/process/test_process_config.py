@@ -51,8 +51,8 @@ def test_services(tmp_path):
     assert done.returncode == 1
     assert done.stderr == (
         path + ":2: process.services: \"nonsense\" is none of: all state "
-        "operations fleet deliveries dispatch; several are separated by a "
-        "comma, without blanks\n")
+        "operations fleet deliveries dispatch integrations mds; several are "
+        "separated by a comma, without blanks\n")
 
     environment = {"COCO_WORKER_PROCESS_SERVICES": "fleet"}
     done = process.command("-c", path, "--check-config",
@@ -66,6 +66,11 @@ def test_services(tmp_path):
     done = process.command("-c", path, "--check-config", "--services", "all",
                            environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
+    for enough in ("integrations,mds", "mds",
+                   "state,operations,fleet,deliveries,dispatch"):
+        done = process.command("-c", path, "--check-config", "--services",
+                               enough)
+        assert (done.returncode, done.stderr) == (0, "")
     done = process.command("-c", path, "--services", "fleet,what")
     assert done.returncode == 1
     assert done.stderr.startswith(
