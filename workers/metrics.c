@@ -7,16 +7,22 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "metrics.h"
 
 #define COCO_METRICS_BOUNDS  14
 
+#define COCO_METRICS_ORDERS  "coco_orders_total",                             \
+    "Webhooks of partners by what they made of their orders."
 
+
+/* Those that share a name are neighbours. */
 typedef struct {
     const char  *name;
     const char  *help;
+    const char  *label;    /* before the lane's, with a comma; NULL: none */
 } coco_metrics_entry_t;
 
 typedef struct {
@@ -33,6 +39,7 @@ typedef struct {
 } coco_metrics_cell_t;
 
 
+static void coco_metrics_counters_encode(FILE *out);
 static void coco_metrics_head(FILE *out, const char *name, const char *help,
     const char *type);
 static void coco_metrics_histogram_encode(FILE *out,
@@ -96,6 +103,12 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
         "Commands that were answered or have expired." },
     [COCO_M_SHADOWS_SENT] = { "coco_shadows_sent_total",
         "Shadow updates published to robots." },
+    [COCO_M_ORDERS_CREATED] = { COCO_METRICS_ORDERS, "outcome=\"created\"," },
+    [COCO_M_ORDERS_CHANGED] = { COCO_METRICS_ORDERS, "outcome=\"changed\"," },
+    [COCO_M_ORDERS_CANCELED] = { COCO_METRICS_ORDERS,
+        "outcome=\"canceled\"," },
+    [COCO_M_ORDERS_NOTHING] = { COCO_METRICS_ORDERS, "outcome=\"nothing\"," },
+    [COCO_M_ORDERS_REFUSED] = { COCO_METRICS_ORDERS, "outcome=\"refused\"," },
 };
 
 static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
@@ -224,16 +237,7 @@ coco_metrics_encode(size_t *ret_len)
         return NULL;
     }
 
-    for (i = 0; i < COCO_M_COUNTERS; i++) {
-        coco_metrics_head(out, coco_metrics_counters[i].name,
-                          coco_metrics_counters[i].help, "counter");
-
-        for (lane = 0; lane < COCO_LANES; lane++) {
-            fprintf(out, "%s{lane=\"%s\"} %llu\n",
-                    coco_metrics_counters[i].name, coco_metrics_lanes[lane],
-                    (unsigned long long) coco_metrics_count[i][lane]);
-        }
-    }
+    coco_metrics_counters_encode(out);
 
     for (i = 0; i < COCO_M_GAUGES; i++) {
         coco_metrics_head(out, coco_metrics_gauges[i].name,
@@ -259,6 +263,30 @@ coco_metrics_encode(size_t *ret_len)
     }
 
     return text;
+}
+
+
+static void
+coco_metrics_counters_encode(FILE *out)
+{
+    int                          i, lane;
+    const char                  *name = "";
+    const coco_metrics_entry_t  *e;
+
+    for (i = 0; i < COCO_M_COUNTERS; i++) {
+        e = &coco_metrics_counters[i];
+
+        if (strcmp(e->name, name) != 0) {
+            coco_metrics_head(out, e->name, e->help, "counter");
+            name = e->name;
+        }
+
+        for (lane = 0; lane < COCO_LANES; lane++) {
+            fprintf(out, "%s{%slane=\"%s\"} %llu\n", e->name,
+                    e->label ? e->label : "", coco_metrics_lanes[lane],
+                    (unsigned long long) coco_metrics_count[i][lane]);
+        }
+    }
 }
 
 

@@ -37,6 +37,11 @@ typedef enum {
     COCO_M_COMMANDS_SENT,       /* coco_commands_sent_total{lane} repeats too */
     COCO_M_COMMANDS_ENDED,      /* coco_commands_ended_total{lane} outcomes */
     COCO_M_SHADOWS_SENT,        /* coco_shadows_sent_total{lane} */
+    COCO_M_ORDERS_CREATED,      /* coco_orders_total{outcome,lane} */
+    COCO_M_ORDERS_CHANGED,
+    COCO_M_ORDERS_CANCELED,
+    COCO_M_ORDERS_NOTHING,
+    COCO_M_ORDERS_REFUSED,
     COCO_M_COUNTERS
 } coco_counter_e;
 
