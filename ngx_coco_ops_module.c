@@ -11,6 +11,7 @@
 #include "ngx_coco_ops_patch.h"
 #include "ngx_coco_ops_read.h"
 #include "ngx_coco_ops_robot.h"
+#include "ngx_coco_ops_webhook.h"
 #include "ngx_coco_query.h"
 #include "ngx_coco_replies.h"
 #include "ngx_coco_reply.h"
@@ -166,6 +167,20 @@ static const ngx_coco_route_t  ngx_coco_ops_routes[] = {
       NGX_COCO_BODY_MAX,
       ngx_coco_ops_lid_open_handler },
 
+    { NGX_HTTP_POST,
+      ngx_string("/uber/v1/webhook"),
+      ngx_null_string,
+      NGX_COCO_WEBHOOK_BODY_MAX,
+      ngx_coco_ops_uber_handler,
+      ngx_coco_ops_uber_check },
+
+    { NGX_HTTP_POST,
+      ngx_string("/doordash/v1/webhook"),
+      ngx_null_string,
+      NGX_COCO_WEBHOOK_BODY_MAX,
+      ngx_coco_ops_doordash_handler,
+      ngx_coco_ops_doordash_check },
+
     { 0, ngx_null_string, ngx_null_string, 0, NULL }
 };
 
@@ -176,6 +191,20 @@ static ngx_command_t  ngx_coco_ops_commands[] = {
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_coco_ops,
       0,
+      0,
+      NULL },
+
+    { ngx_string("coco_uber_signing_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_coco_ops_uber_signing_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("coco_doordash_token"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      ngx_coco_ops_doordash_token,
+      NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
@@ -193,8 +222,8 @@ static ngx_http_module_t  ngx_coco_ops_module_ctx = {
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
+    ngx_coco_ops_create_loc_conf,          /* create location configuration */
+    ngx_coco_ops_merge_loc_conf            /* merge location configuration */
 };
 
 
@@ -384,7 +413,8 @@ ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_ops_list, &ngx_coco_ops_patch, &ngx_coco_ops_lid_open,
-        &ngx_coco_replies_statement, &ngx_coco_replies_wake_statement, NULL
+        &ngx_coco_inbox_statement, &ngx_coco_replies_statement,
+        &ngx_coco_replies_wake_statement, NULL
     };
 
     if (ngx_coco_ops_read_init(cf) != NGX_OK

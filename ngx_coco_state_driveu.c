@@ -8,23 +8,15 @@
 #include "ngx_coco_base.h"
 #include "ngx_coco_query.h"
 #include "ngx_coco_reply.h"
+#include "ngx_coco_webhook.h"
 #include "coco_connectivity.h"
-
-#include <openssl/crypto.h>
-#include <openssl/sha.h>
 
 
 #define NGX_COCO_DRIVEU_REPLY_SIZE  64
 
 
-typedef struct {
-    u_char  bytes[SHA256_DIGEST_LENGTH];
-} ngx_coco_state_driveu_digest_t;
-
-
 static ngx_int_t ngx_coco_state_driveu_refuse(ngx_http_request_t *r,
-    const ngx_str_t *header);
-static void ngx_coco_state_driveu_count(void *data);
+    const ngx_str_t *header, const char *why);
 static ngx_int_t ngx_coco_state_driveu_reply(ngx_http_request_t *r,
     PGresult *result, void *data);
 static void ngx_coco_state_driveu_encode(coco_json_out_t *out, void *data);
@@ -33,57 +25,32 @@ static void ngx_coco_state_driveu_encode(coco_json_out_t *out, void *data);
 ngx_int_t
 ngx_coco_state_driveu_check(ngx_http_request_t *r, ngx_int_t *ret_rc)
 {
-    int                              equal;
-    ngx_uint_t                       i;
-    ngx_table_elt_t                 *h;
-    ngx_http_cleanup_t              *cln;
-    ngx_coco_state_loc_conf_t       *slcf;
-    ngx_coco_state_driveu_digest_t  *secrets, digest;
+    ngx_table_elt_t            *h;
+    ngx_coco_state_loc_conf_t  *slcf;
 
-    /* the first that is asked, and so where each is put down to be counted */
-
-    cln = ngx_http_cleanup_add(r, 0);
-    if (cln == NULL) {
+    if (ngx_coco_webhook_count(r, NGX_COCO_SENDER_DRIVEU) != NGX_OK) {
         *ret_rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
         return NGX_DECLINED;
     }
 
-    cln->handler = ngx_coco_state_driveu_count;
-    cln->data = r;
-
     slcf = ngx_http_get_module_loc_conf(r, ngx_coco_state_module);
     h = ngx_coco_header_find(r, &slcf->header);
-    equal = 0;
 
-    if (h && slcf->secrets) {
-        secrets = slcf->secrets->elts;
-        SHA256(h->value.data, h->value.len, digest.bytes);
-
-        /* all of them, so that the time does not tell which one it was */
-
-        for (i = 0; i < slcf->secrets->nelts; i++) {
-            equal |= CRYPTO_memcmp(secrets[i].bytes, digest.bytes,
-                                   SHA256_DIGEST_LENGTH) == 0;
-        }
-    }
-
-    if (equal) {
+    if (h && ngx_coco_webhook_secret_known(slcf->secrets, 0, &h->value)) {
         return NGX_OK;
     }
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "coco: webhook of driveu refused: %s",
+    *ret_rc = ngx_coco_state_driveu_refuse(r, &slcf->header,
                   slcf->secrets == NULL ? "no coco_driveu_secret is configured"
                   : h ? "the secret is wrong" : "the secret is missing");
-
-    *ret_rc = ngx_coco_state_driveu_refuse(r, &slcf->header);
 
     return NGX_DECLINED;
 }
 
 
 static ngx_int_t
-ngx_coco_state_driveu_refuse(ngx_http_request_t *r, const ngx_str_t *header)
+ngx_coco_state_driveu_refuse(ngx_http_request_t *r, const ngx_str_t *header,
+    const char *why)
 {
     u_char     detail[128];
     ngx_str_t  challenge;
@@ -97,65 +64,12 @@ ngx_coco_state_driveu_refuse(ngx_http_request_t *r, const ngx_str_t *header)
     challenge.len = ngx_sprintf(challenge.data, "%V realm=\"coco\"", header)
                     - challenge.data;
 
-    if (ngx_coco_reply_header(r, "WWW-Authenticate", &challenge) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
     *ngx_snprintf(detail, sizeof(detail) - 1,
                   "The shared secret is needed in the header %V.", header)
         = '\0';
 
-    return ngx_coco_reply_problem(r, NGX_HTTP_UNAUTHORIZED, (char *) detail);
-}
-
-
-/* The request ends, whoever answered it: its status says how. */
-
-static void
-ngx_coco_state_driveu_count(void *data)
-{
-    ngx_http_request_t  *r = data;
-
-    ngx_coco_counter_e  counter;
-
-    switch (r->headers_out.status) {
-
-    case NGX_HTTP_ACCEPTED:
-        counter = NGX_COCO_COUNTER_DRIVEU_ACCEPTED;
-        break;
-
-    case NGX_HTTP_BAD_REQUEST:
-        counter = NGX_COCO_COUNTER_DRIVEU_INVALID;
-        break;
-
-    case NGX_HTTP_UNAUTHORIZED:
-        counter = NGX_COCO_COUNTER_DRIVEU_UNAUTHORIZED;
-        break;
-
-    case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
-        counter = NGX_COCO_COUNTER_DRIVEU_TOO_LARGE;
-        break;
-
-    case NGX_HTTP_UNSUPPORTED_MEDIA_TYPE:
-        counter = NGX_COCO_COUNTER_DRIVEU_UNSUPPORTED;
-        break;
-
-    case NGX_HTTP_INTERNAL_SERVER_ERROR:
-        counter = NGX_COCO_COUNTER_DRIVEU_FAILED;
-        break;
-
-    case NGX_HTTP_SERVICE_UNAVAILABLE:
-        counter = NGX_COCO_COUNTER_DRIVEU_UNAVAILABLE;
-        break;
-
-    default:
-
-        /* 408 and 499: its client did not stay for an answer */
-
-        counter = NGX_COCO_COUNTER_DRIVEU_ABANDONED;
-    }
-
-    ngx_coco_metrics_add(ngx_coco_base_conf(r)->metrics, counter, 1);
+    return ngx_coco_webhook_refuse(r, "driveu", why, &challenge,
+                                   (char *) detail);
 }
 
 
@@ -251,31 +165,15 @@ ngx_coco_state_driveu_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_coco_state_loc_conf_t  *slcf = conf;
 
-    ngx_str_t                       *value, secret;
-    ngx_coco_state_driveu_digest_t  *digest;
+    ngx_str_t  *value, secret;
 
     value = cf->args->elts;
-
-    if (slcf->secrets == NGX_CONF_UNSET_PTR) {
-        slcf->secrets = ngx_array_create(cf->pool, 2, sizeof(*digest));
-        if (slcf->secrets == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
 
     if (ngx_coco_secret_read(cf, &value[1], &secret) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
-    digest = ngx_array_push(slcf->secrets);
-    if (digest == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    SHA256(secret.data, secret.len, digest->bytes);
-    ngx_explicit_memzero(secret.data, secret.len);
-
-    return NGX_CONF_OK;
+    return ngx_coco_webhook_secret_add(cf, &slcf->secrets, 0, &secret);
 }
 
 

@@ -41,9 +41,27 @@ static u_char *ngx_coco_metrics_row_encode(u_char *p, u_char *last,
     ngx_atomic_uint_t value);
 
 
-#define ngx_coco_driveu_row(outcome, help)                                   \
+#define ngx_coco_webhook_row(provider, outcome, help)                        \
     { "coco_webhooks_total",                                                 \
-      "{provider=\"driveu\",outcome=\"" outcome "\"}", help }
+      "{provider=\"" provider "\",outcome=\"" outcome "\"}", help }
+
+#define ngx_coco_webhook_rows(counter, provider, help)                       \
+    [counter + NGX_COCO_WEBHOOK_ACCEPTED] =                                  \
+        ngx_coco_webhook_row(provider, "accepted", help),                    \
+    [counter + NGX_COCO_WEBHOOK_UNAUTHORIZED] =                              \
+        ngx_coco_webhook_row(provider, "unauthorized", NULL),                \
+    [counter + NGX_COCO_WEBHOOK_UNSUPPORTED] =                               \
+        ngx_coco_webhook_row(provider, "unsupported_media_type", NULL),      \
+    [counter + NGX_COCO_WEBHOOK_TOO_LARGE] =                                 \
+        ngx_coco_webhook_row(provider, "too_large", NULL),                   \
+    [counter + NGX_COCO_WEBHOOK_INVALID] =                                   \
+        ngx_coco_webhook_row(provider, "invalid", NULL),                     \
+    [counter + NGX_COCO_WEBHOOK_UNAVAILABLE] =                               \
+        ngx_coco_webhook_row(provider, "unavailable", NULL),                 \
+    [counter + NGX_COCO_WEBHOOK_FAILED] =                                    \
+        ngx_coco_webhook_row(provider, "failed", NULL),                      \
+    [counter + NGX_COCO_WEBHOOK_ABANDONED] =                                 \
+        ngx_coco_webhook_row(provider, "abandoned", NULL)
 
 #define ngx_coco_lid_row(outcome, help)                                      \
     { "coco_lid_requests_total", "{outcome=\"" outcome "\"}", help }
@@ -56,20 +74,10 @@ static u_char *ngx_coco_metrics_row_encode(u_char *p, u_char *last,
     { name, "{outcome=\"" outcome "\"}", help }
 
 static const ngx_coco_metrics_row_t  ngx_coco_metrics_counters[] = {
-    [NGX_COCO_COUNTER_DRIVEU_ACCEPTED] = ngx_coco_driveu_row("accepted",
+    ngx_coco_webhook_rows(NGX_COCO_COUNTER_DRIVEU, "driveu",
         "Webhooks by how their request ended."),
-    [NGX_COCO_COUNTER_DRIVEU_UNAUTHORIZED] =
-        ngx_coco_driveu_row("unauthorized", NULL),
-    [NGX_COCO_COUNTER_DRIVEU_UNSUPPORTED] =
-        ngx_coco_driveu_row("unsupported_media_type", NULL),
-    [NGX_COCO_COUNTER_DRIVEU_TOO_LARGE] =
-        ngx_coco_driveu_row("too_large", NULL),
-    [NGX_COCO_COUNTER_DRIVEU_INVALID] = ngx_coco_driveu_row("invalid", NULL),
-    [NGX_COCO_COUNTER_DRIVEU_UNAVAILABLE] =
-        ngx_coco_driveu_row("unavailable", NULL),
-    [NGX_COCO_COUNTER_DRIVEU_FAILED] = ngx_coco_driveu_row("failed", NULL),
-    [NGX_COCO_COUNTER_DRIVEU_ABANDONED] =
-        ngx_coco_driveu_row("abandoned", NULL),
+    ngx_coco_webhook_rows(NGX_COCO_COUNTER_UBER, "uber", NULL),
+    ngx_coco_webhook_rows(NGX_COCO_COUNTER_DOORDASH, "doordash", NULL),
 
     [NGX_COCO_COUNTER_STORED] = { "coco_webhooks_stored_total", "",
         "Webhooks that were stored and not known before." },

@@ -11,18 +11,28 @@
 
 typedef struct ngx_coco_metrics_s  ngx_coco_metrics_t;
 
+/* How the request of a webhook ended. */
 typedef enum {
-    /* coco_webhooks_total{provider="driveu",outcome=...} */
-    NGX_COCO_COUNTER_DRIVEU_ACCEPTED = 0,
-    NGX_COCO_COUNTER_DRIVEU_UNAUTHORIZED,
-    NGX_COCO_COUNTER_DRIVEU_UNSUPPORTED,
-    NGX_COCO_COUNTER_DRIVEU_TOO_LARGE,
-    NGX_COCO_COUNTER_DRIVEU_INVALID,
-    NGX_COCO_COUNTER_DRIVEU_UNAVAILABLE,
-    NGX_COCO_COUNTER_DRIVEU_FAILED,
-    NGX_COCO_COUNTER_DRIVEU_ABANDONED,
+    NGX_COCO_WEBHOOK_ACCEPTED = 0,
+    NGX_COCO_WEBHOOK_UNAUTHORIZED,
+    NGX_COCO_WEBHOOK_UNSUPPORTED,
+    NGX_COCO_WEBHOOK_TOO_LARGE,
+    NGX_COCO_WEBHOOK_INVALID,
+    NGX_COCO_WEBHOOK_UNAVAILABLE,
+    NGX_COCO_WEBHOOK_FAILED,
+    NGX_COCO_WEBHOOK_ABANDONED,
+    NGX_COCO_WEBHOOKS
+} ngx_coco_webhook_outcome_e;
 
-    NGX_COCO_COUNTER_STORED,        /* coco_webhooks_stored_total */
+typedef enum {
+    /* coco_webhooks_total{provider=...,outcome=...}: for each
+     * ngx_coco_sender_e those of ngx_coco_webhook_outcome_e, in its order */
+    NGX_COCO_COUNTER_DRIVEU = 0,
+    NGX_COCO_COUNTER_UBER = NGX_COCO_COUNTER_DRIVEU + NGX_COCO_WEBHOOKS,
+    NGX_COCO_COUNTER_DOORDASH = NGX_COCO_COUNTER_UBER + NGX_COCO_WEBHOOKS,
+
+    NGX_COCO_COUNTER_STORED         /* coco_webhooks_stored_total */
+        = NGX_COCO_COUNTER_DOORDASH + NGX_COCO_WEBHOOKS,
     NGX_COCO_COUNTER_STATEMENTS,    /* coco_inbox_statements_total */
 
     /* coco_lid_requests_total{outcome=...} */

@@ -41,6 +41,15 @@ ngx_coco_reply_json(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t *body)
 
 
 ngx_int_t
+ngx_coco_reply_empty(ngx_http_request_t *r, ngx_uint_t status)
+{
+    static ngx_str_t  nothing = ngx_null_string;
+
+    return ngx_coco_reply_send(r, status, &nothing, &nothing);
+}
+
+
+ngx_int_t
 ngx_coco_reply_encode(ngx_http_request_t *r, ngx_uint_t status, size_t size,
     ngx_coco_encode_pt encode, void *data)
 {

@@ -13,6 +13,9 @@
 ngx_int_t ngx_coco_reply_json(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *body);
 
+/* The same without a body: Content-Length is 0. */
+ngx_int_t ngx_coco_reply_empty(ngx_http_request_t *r, ngx_uint_t status);
+
 /* Encodes into a buffer of r->pool, larger when `size` was too small: then
  * `encode` runs a second time. */
 typedef void (*ngx_coco_encode_pt)(coco_json_out_t *out, void *data);
