@@ -22,8 +22,6 @@ typedef struct {
 static ngx_int_t ngx_coco_reply_status(ngx_http_request_t *r,
     ngx_uint_t status, const char *detail,
     const ngx_coco_field_error_t *errors, ngx_uint_t nerrors);
-static ngx_int_t ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
-    const ngx_str_t *type, ngx_str_t *body);
 static void ngx_coco_reply_problem_encode(coco_json_out_t *out, void *data);
 static coco_str_t ngx_coco_reply_title(ngx_uint_t status);
 
@@ -36,7 +34,7 @@ static const ngx_str_t  ngx_coco_problem_type =
 ngx_int_t
 ngx_coco_reply_json(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t *body)
 {
-    return ngx_coco_reply_send(r, status, &ngx_coco_json_type, body);
+    return ngx_coco_reply_typed(r, status, &ngx_coco_json_type, body);
 }
 
 
@@ -45,7 +43,7 @@ ngx_coco_reply_empty(ngx_http_request_t *r, ngx_uint_t status)
 {
     static ngx_str_t  nothing = ngx_null_string;
 
-    return ngx_coco_reply_send(r, status, &nothing, &nothing);
+    return ngx_coco_reply_typed(r, status, &nothing, &nothing);
 }
 
 
@@ -109,7 +107,7 @@ ngx_coco_reply_problem_fields(ngx_http_request_t *r, ngx_uint_t status,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_coco_reply_send(r, status, &ngx_coco_problem_type, &body);
+    return ngx_coco_reply_typed(r, status, &ngx_coco_problem_type, &body);
 }
 
 
@@ -236,8 +234,8 @@ ngx_coco_reply_field(ngx_list_t *fields, const char *name,
 }
 
 
-static ngx_int_t
-ngx_coco_reply_send(ngx_http_request_t *r, ngx_uint_t status,
+ngx_int_t
+ngx_coco_reply_typed(ngx_http_request_t *r, ngx_uint_t status,
     const ngx_str_t *type, ngx_str_t *body)
 {
     ngx_int_t    rc;

@@ -13,6 +13,10 @@
 ngx_int_t ngx_coco_reply_json(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *body);
 
+/* The same as another media type, which lives as long as the request. */
+ngx_int_t ngx_coco_reply_typed(ngx_http_request_t *r, ngx_uint_t status,
+    const ngx_str_t *type, ngx_str_t *body);
+
 /* The same without a body: Content-Length is 0. */
 ngx_int_t ngx_coco_reply_empty(ngx_http_request_t *r, ngx_uint_t status);
 
