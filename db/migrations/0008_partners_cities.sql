@@ -539,7 +539,8 @@ create table coco.mds_trip (
 );
 
 create index mds_trip_end on coco.mds_trip (end_time, trip_id);
-create index mds_trip_device on coco.mds_trip (device_id, start_time);
+create index mds_trip_device
+    on coco.mds_trip (device_id, (coalesce(end_time, 'infinity')));
 
 
 -- Facts of before up_to were all turned into events.  since: when the first
@@ -650,6 +651,83 @@ end $$;
 create trigger delivery_event_mds
     after insert on coco.delivery_event
     for each row execute function coco.mds_delivery();
+
+
+-- Which of its trips a vehicle was on at a time; null: none.
+create function coco.mds_trips_at(p_device uuid, p_at timestamptz)
+returns uuid[] language sql stable parallel safe as $$
+    select array_agg(t.trip_id order by t.start_time, t.trip_id)
+      from coco.mds_trip t
+     where t.device_id = p_device and t.start_time <= p_at
+       and coalesce(t.end_time, 'infinity') > p_at
+$$;
+
+
+-- What was heard of vehicles from p_from until before p_to, by (serial, date,
+-- id), from after that of the arguments on; p_limit rows at most. It goes from
+-- vehicle to vehicle, so that each is read by (serial, date), whatever the
+-- planner thinks of their number. So that one call does not look at any number
+-- of vehicles in vain, it ends after 1,000 of them, too: then the last row has
+-- a serial alone, after which to go on.
+create function coco.mds_telemetry(
+    p_from timestamptz, p_to timestamptz, p_serial text, p_date timestamptz,
+    p_id uuid, p_limit integer)
+returns table (serial text, device_id uuid, date timestamptz, id uuid,
+               trip_ids uuid[], details jsonb)
+language plpgsql stable as $$
+declare
+    vehicle coco.mds_vehicle;
+    trips   boolean;
+    looked  integer := 0;
+    taken   integer;
+begin
+    for vehicle in
+        select * from coco.mds_vehicle v
+         where v.serial >= p_serial order by v.serial limit 1000
+    loop
+        looked := looked + 1;
+        serial := vehicle.serial;
+
+        if vehicle.serial <> p_serial then
+            p_date := p_from;
+            p_id := '00000000-0000-0000-0000-000000000000';
+        end if;
+
+        trips := exists (
+            select from coco.mds_trip t
+             where t.device_id = vehicle.device_id and t.start_time < p_to
+               and coalesce(t.end_time, 'infinity') > p_from);
+
+        return query
+        select vehicle.serial, vehicle.device_id, h.date, h.id,
+               case when trips
+                    then coco.mds_trips_at(vehicle.device_id, h.date) end,
+               h.details
+          from ((select s.date, s.id, s.details from coco.state_history s
+                  where s.serial = vehicle.serial
+                    and s.date >= p_from and s.date < p_to
+                    and (s.date, s.id) > (p_date, p_id)
+                  order by s.date, s.id limit p_limit)
+                union all
+                (select l.date, l.id, l.details from coco.state_history_late l
+                  where l.serial = vehicle.serial
+                    and l.date >= p_from and l.date < p_to
+                    and (l.date, l.id) > (p_date, p_id)
+                  order by l.date, l.id limit p_limit)) h
+         order by h.date, h.id limit p_limit;
+
+        get diagnostics taken = row_count;
+        p_limit := p_limit - taken;
+
+        if p_limit <= 0 then
+            return;
+        end if;
+    end loop;
+
+    if looked = 1000 then
+        return next;
+    end if;
+end $$;
 
 
 -- Great circle, in metres, as coco_distance_meters() in the core has it.
