@@ -32,6 +32,25 @@ partner_url() {
 }
 
 
+# Without an address nothing is told to a partner, and its pushes are skipped.
+worker_own_partners() {
+    local url
+
+    if url=$(partner_url UBER); then
+        echo "uber.base_url=$url"
+        echo "uber.oauth_url=$url/oauth/v2/token"
+        echo "uber.client_id=$uber_client_id"
+        echo "uber.client_secret_file=$run/uber.secret"
+    fi
+    if url=$(partner_url DOORDASH); then
+        echo "doordash.base_url=$url"
+        echo "doordash.developer_id=$doordash_developer_id"
+        echo "doordash.key_id=$doordash_key_id"
+        echo "doordash.signing_secret_file=$run/doordash.secret"
+    fi
+}
+
+
 start_partners() {
     launch partners "$root" /usr/bin/python3 tests/partners/server.py \
         --port "$partners_port" --uber-client "$uber_client_id" \
