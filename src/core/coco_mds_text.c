@@ -3,6 +3,9 @@
  * our own making; what cannot be read is refused, never guessed.
  */
 
+#include <inttypes.h>
+#include <strings.h>
+
 #include "coco_mds.h"
 #include "coco_message.h"
 
@@ -13,12 +16,12 @@ enum {
 };
 
 enum {
-    TRIP, DELIVERY, STATUS, REASON, REQUESTED_AT, PHASE, CANCELLATION,
-    TRIP_MEMBERS
+    TRIP, DELIVERY, STATUS, REASON, REQUESTED_AT, REACHED, PHASE, STARTED,
+    CANCELLATION, TRIP_MEMBERS
 };
 
 enum {
-    STATE, PRIOR, AWAY, SERVES, MAINTAINED, MAINTENANCE, TOLD_AT, TRIPS,
+    STATE, PRIOR, SERVES, MAINTAINED, MAINTENANCE, TOLD_AT, TRIPS,
     VEHICLE_MEMBERS
 };
 
@@ -33,12 +36,16 @@ static int trip_decode(coco_mds_trip_t *ret, const coco_json_value_t *m,
     coco_error_t *err);
 static int id_decode(coco_id_t *ret, const coco_json_value_t *value,
     const char *field, coco_error_t *err);
+static int int_decode(int64_t *ret, const coco_json_value_t *value,
+    int64_t max, const char *field, coco_error_t *err);
+static coco_mds_event_e cancellation_of(coco_str_t reason);
+static bool is_true(const coco_json_value_t *value);
 static int state_decode(coco_mds_state_e *ret,
     const coco_json_value_t *value, const char *field, coco_error_t *err);
 static int trips_decode(coco_mds_vehicle_t *ret,
     const coco_json_value_t *trips, coco_error_t *err);
-static coco_mds_event_e cancellation_of(coco_str_t reason);
-static bool is_true(const coco_json_value_t *value);
+static int told_trip_decode(coco_mds_trip_t *ret,
+    const coco_json_value_t *trip, coco_error_t *err);
 
 
 static const coco_str_t  business_names[BUSINESS_MEMBERS] = {
@@ -55,14 +62,15 @@ static const coco_str_t  trip_names[TRIP_MEMBERS] = {
     [STATUS] = coco_string("status"),
     [REASON] = coco_string("reason"),
     [REQUESTED_AT] = coco_string("requestedAt"),
+    [REACHED] = coco_string("reached"),
     [PHASE] = coco_string("phase"),
+    [STARTED] = coco_string("started"),
     [CANCELLATION] = coco_string("cancellation")
 };
 
 static const coco_str_t  vehicle_names[VEHICLE_MEMBERS] = {
     [STATE] = coco_string("state"),
     [PRIOR] = coco_string("prior"),
-    [AWAY] = coco_string("away"),
     [SERVES] = coco_string("serves"),
     [MAINTAINED] = coco_string("maintained"),
     [MAINTENANCE] = coco_string("maintenance"),
@@ -78,6 +86,10 @@ coco_mds_fact_decode(coco_mds_fact_t *ret, coco_str_t kind, int64_t at,
     coco_json_value_t  object;
 
     *ret = (coco_mds_fact_t) { .at = at };
+
+    if (at < 0 || at > COCO_MDS_TIME_MAX) {
+        return coco_error_set(err, "at", "a time from 1970 to 9999 expected");
+    }
 
     if (coco_message_read(&object, data, err) != COCO_OK) {
         return COCO_ERROR;
@@ -114,7 +126,14 @@ comms_decode(coco_mds_fact_t *ret, const coco_json_value_t *data,
 
     coco_message_members(data, &name, 1, &online);
 
-    return coco_message_bool(&ret->online, &has, &online, "online", err);
+    if (coco_message_bool(&ret->online, &has, &online, "online", err)
+        != COCO_OK)
+    {
+        return COCO_ERROR;
+    }
+
+    return has ? COCO_OK
+               : coco_error_set(err, "online", "true or false expected");
 }
 
 
@@ -182,13 +201,8 @@ trip_decode(coco_mds_trip_t *ret, const coco_json_value_t *m,
                               "the status of a robot's delivery expected");
     }
 
-    if (!coco_message_has(&m[REQUESTED_AT]) || !m[REQUESTED_AT].integer) {
-        return coco_error_set(err, "requestedAt", "milliseconds expected");
-    }
-
-    ret->requested_at = m[REQUESTED_AT].int64;
-
-    return COCO_OK;
+    return int_decode(&ret->requested_at, &m[REQUESTED_AT],
+                      COCO_MDS_TIME_MAX, "requestedAt", err);
 }
 
 
@@ -204,15 +218,50 @@ id_decode(coco_id_t *ret, const coco_json_value_t *value, const char *field,
 }
 
 
-/* Who has called it off: the customer, or us; the robot is then taken. */
+static int
+int_decode(int64_t *ret, const coco_json_value_t *value, int64_t max,
+    const char *field, coco_error_t *err)
+{
+    if (!coco_message_has(value) || value->type != COCO_JSON_NUMBER
+        || !value->integer || value->int64 < 0 || value->int64 > max)
+    {
+        return coco_error_set(err, field, "an integer from 0 to %" PRId64
+                              " expected", max);
+    }
+
+    *ret = value->int64;
+
+    return COCO_OK;
+}
+
+
+/* Who has called it off, by how the reason begins, which is a text of whoever
+ * did: the customer, the one who drives the robot, else us. */
 static coco_mds_event_e
 cancellation_of(coco_str_t reason)
 {
-    static const coco_str_t  customer = coco_string("customer");
+    size_t  i;
 
-    return reason.len >= customer.len
-           && memcmp(reason.data, customer.data, customer.len) == 0
-           ? COCO_MDS_CUSTOMER_CANCELLATION : COCO_MDS_PROVIDER_CANCELLATION;
+    static const struct {
+        coco_str_t        who;
+        coco_mds_event_e  event;
+    } begins[] = {
+        { coco_string("customer"), COCO_MDS_CUSTOMER_CANCELLATION },
+        { coco_string("consumer"), COCO_MDS_CUSTOMER_CANCELLATION },
+        { coco_string("driver"), COCO_MDS_DRIVER_CANCELLATION },
+        { coco_string("pilot"), COCO_MDS_DRIVER_CANCELLATION }
+    };
+
+    for (i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
+        if (reason.len >= begins[i].who.len
+            && strncasecmp(reason.data, begins[i].who.data,
+                           begins[i].who.len) == 0)
+        {
+            return begins[i].event;
+        }
+    }
+
+    return COCO_MDS_PROVIDER_CANCELLATION;
 }
 
 
@@ -233,8 +282,6 @@ coco_mds_encode(coco_json_out_t *out, const coco_mds_vehicle_t *vehicle)
     coco_json_string(out, coco_mds_state_name(vehicle->state));
     coco_json_name(out, "prior");
     coco_json_string(out, coco_mds_state_name(vehicle->prior));
-    coco_json_name(out, "away");
-    coco_json_bool(out, vehicle->away);
     coco_json_name(out, "serves");
     coco_json_bool(out, vehicle->serves);
     coco_json_name(out, "maintained");
@@ -258,8 +305,12 @@ coco_mds_encode(coco_json_out_t *out, const coco_mds_vehicle_t *vehicle)
         coco_json_int(out, trip->requested_at);
         coco_json_name(out, "status");
         coco_json_string(out, coco_delivery_status_name(trip->status));
+        coco_json_name(out, "reached");
+        coco_json_int(out, trip->reached);
         coco_json_name(out, "phase");
         coco_json_int(out, trip->phase);
+        coco_json_name(out, "started");
+        coco_json_bool(out, trip->started);
         coco_json_name(out, "cancellation");
         coco_json_string(out, coco_mds_event_name(trip->cancellation));
         coco_json_object_close(out);
@@ -290,17 +341,21 @@ coco_mds_decode(coco_mds_vehicle_t *ret, coco_str_t memory,
         return COCO_ERROR;
     }
 
-    if (!coco_message_has(&m[TOLD_AT]) || !m[TOLD_AT].integer) {
-        return coco_error_set(err, "toldAt", "milliseconds expected");
+    /* which goes on from the time of the last fact */
+    if (int_decode(&ret->told_at, &m[TOLD_AT], 2 * COCO_MDS_TIME_MAX,
+                   "toldAt", err) != COCO_OK
+        || trips_decode(ret, &m[TRIPS], err) != COCO_OK)
+    {
+        return COCO_ERROR;
     }
 
-    ret->away = is_true(&m[AWAY]);
     ret->serves = is_true(&m[SERVES]);
     ret->maintained = is_true(&m[MAINTAINED]);
     ret->maintenance = is_true(&m[MAINTENANCE]);
-    ret->told_at = m[TOLD_AT].int64;
 
-    return trips_decode(ret, &m[TRIPS], err);
+    return coco_mds_vehicle_sound(ret)
+           ? COCO_OK
+           : coco_error_set(err, "", "a state that its trips make expected");
 }
 
 
@@ -323,8 +378,7 @@ trips_decode(coco_mds_vehicle_t *ret, const coco_json_value_t *trips,
     coco_error_t *err)
 {
     size_t             pos = 0;
-    coco_mds_trip_t   *trip;
-    coco_json_value_t  item, m[TRIP_MEMBERS];
+    coco_json_value_t  item;
 
     if (!coco_message_has(trips) || trips->type != COCO_JSON_ARRAY) {
         return coco_error_set(err, "trips", "an array expected");
@@ -337,24 +391,46 @@ trips_decode(coco_mds_vehicle_t *ret, const coco_json_value_t *trips,
                                   COCO_MDS_TRIPS);
         }
 
-        trip = &ret->trips[ret->ntrips++];
-        coco_message_members(&item, trip_names, TRIP_MEMBERS, m);
-
-        if (trip_decode(trip, m, err) != COCO_OK) {
+        if (told_trip_decode(&ret->trips[ret->ntrips++], &item, err)
+            != COCO_OK)
+        {
             return COCO_ERROR;
         }
+    }
 
-        trip->cancellation = coco_mds_event_parse(m[CANCELLATION].string);
+    return COCO_OK;
+}
 
-        if (!coco_message_has(&m[PHASE]) || !m[PHASE].integer
-            || m[PHASE].int64 < 0 || m[PHASE].int64 >= COCO_MDS_PHASES
-            || trip->cancellation == COCO_MDS_EVENTS)
-        {
-            return coco_error_set(err, "trips",
-                                  "a phase and a cancellation expected");
-        }
 
-        trip->phase = (coco_mds_phase_e) m[PHASE].int64;
+static int
+told_trip_decode(coco_mds_trip_t *ret, const coco_json_value_t *trip,
+    coco_error_t *err)
+{
+    int64_t            phase = 0, reached = 0;
+    coco_json_value_t  m[TRIP_MEMBERS];
+
+    coco_message_members(trip, trip_names, TRIP_MEMBERS, m);
+
+    if (trip_decode(ret, m, err) != COCO_OK
+        || int_decode(&reached, &m[REACHED], COCO_MDS_PHASE_AT_DROPOFF,
+                      "trips.reached", err) != COCO_OK
+        || int_decode(&phase, &m[PHASE], reached, "trips.phase", err)
+           != COCO_OK)
+    {
+        return COCO_ERROR;
+    }
+
+    ret->reached = (coco_mds_phase_e) reached;
+    ret->phase = (coco_mds_phase_e) phase;
+    ret->started = is_true(&m[STARTED]);
+    ret->cancellation = coco_mds_event_parse(m[CANCELLATION].string);
+
+    if (ret->cancellation != COCO_MDS_CUSTOMER_CANCELLATION
+        && ret->cancellation != COCO_MDS_DRIVER_CANCELLATION
+        && ret->cancellation != COCO_MDS_PROVIDER_CANCELLATION)
+    {
+        return coco_error_set(err, "trips.cancellation",
+                              "an event of that kind expected");
     }
 
     return COCO_OK;
