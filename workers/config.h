@@ -162,6 +162,8 @@ typedef struct {
     char                *doordash_signing_secret;  /* base64url */
     char                *doordash_signing_secret_file;
 
+    uint64_t             mds_poll;
+
     uint64_t             heartbeat_ttl;
     uint64_t             retention_days;
     uint64_t             janitor_outbox_hours;

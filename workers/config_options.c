@@ -234,6 +234,8 @@ const coco_option_t  coco_options[] = {
     string("doordash.signing_secret_file", "", 0, 4096,
            doordash_signing_secret_file),
 
+    duration("mds.poll", "200ms", 10, COCO_MINUTE, mds_poll),
+
     duration("state.heartbeat_ttl", "120s", COCO_SECOND, COCO_DAY,
              heartbeat_ttl),
     number("state.retention_days", "30", 1, 36500, retention_days),

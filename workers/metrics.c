@@ -103,6 +103,10 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
         "Commands that were answered or have expired." },
     [COCO_M_SHADOWS_SENT] = { "coco_shadows_sent_total",
         "Shadow updates published to robots." },
+    [COCO_M_MDS_FACTS] = { "coco_mds_facts_total",
+        "Facts of robots that MDS has taken." },
+    [COCO_M_MDS_EVENTS] = { "coco_mds_events_total",
+        "Events that MDS was told of." },
     [COCO_M_ORDERS_CREATED] = { COCO_METRICS_ORDERS, "outcome=\"created\"," },
     [COCO_M_ORDERS_CHANGED] = { COCO_METRICS_ORDERS, "outcome=\"changed\"," },
     [COCO_M_ORDERS_CANCELED] = { COCO_METRICS_ORDERS,
@@ -136,6 +140,8 @@ static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
         "Rows of the outbox that no bus has confirmed." },
     [COCO_G_COMMANDS_CONNECTED] = { "coco_commands_connected",
         "Whether the connection that commands leave by is up." },
+    [COCO_G_MDS_LAG] = { "coco_mds_lag_seconds",
+        "How long ago MDS was complete, by the worker that emits." },
 };
 
 static const coco_metrics_histogram_t

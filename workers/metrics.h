@@ -37,6 +37,8 @@ typedef enum {
     COCO_M_COMMANDS_SENT,       /* coco_commands_sent_total{lane} repeats too */
     COCO_M_COMMANDS_ENDED,      /* coco_commands_ended_total{lane} outcomes */
     COCO_M_SHADOWS_SENT,        /* coco_shadows_sent_total{lane} */
+    COCO_M_MDS_FACTS,           /* coco_mds_facts_total{lane} */
+    COCO_M_MDS_EVENTS,          /* coco_mds_events_total{lane} */
     COCO_M_ORDERS_CREATED,      /* coco_orders_total{outcome,lane} */
     COCO_M_ORDERS_CHANGED,
     COCO_M_ORDERS_CANCELED,
@@ -58,6 +60,7 @@ typedef enum {
     COCO_G_WEBHOOKS_WAITING,    /* coco_webhooks_waiting{lane} unmapped */
     COCO_G_OUTBOX_PENDING,      /* coco_outbox_pending{lane} */
     COCO_G_COMMANDS_CONNECTED,  /* coco_commands_connected{lane} */
+    COCO_G_MDS_LAG,             /* coco_mds_lag_seconds{lane} */
     COCO_M_GAUGES
 } coco_gauge_e;
 

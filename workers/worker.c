@@ -109,6 +109,15 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
         goto failed;
     }
 
+    if ((config->service_bits & COCO_SERVICE_MDS) != 0) {
+        w->emitter = coco_emitter_start(config);
+
+        if (w->emitter == NULL) {
+            snprintf(error, error_size, "no thread or memory for MDS");
+            goto failed;
+        }
+    }
+
     atomic_store(&w->ready, true);
     *ret = w;
 
@@ -545,6 +554,10 @@ coco_worker_stop(coco_worker_t *w)
 
     if (w->relay != NULL) {
         coco_relay_stop(w->relay);
+    }
+
+    if (w->emitter != NULL) {
+        coco_emitter_stop(w->emitter);
     }
 
     if (w->janitor != NULL) {

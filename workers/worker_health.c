@@ -21,6 +21,8 @@ static void coco_worker_sqs_encode(coco_json_out_t *out, coco_worker_t *w);
 static void coco_worker_bus_encode(coco_json_out_t *out, coco_worker_t *w);
 static void coco_worker_robots_encode(coco_json_out_t *out,
     coco_worker_t *w);
+static void coco_worker_emitter_encode(coco_json_out_t *out,
+    coco_worker_t *w);
 static void coco_worker_source_encode(coco_json_out_t *out, const char *name,
     bool alive, bool connected, uint64_t in_flight);
 
@@ -38,6 +40,7 @@ coco_worker_alive(coco_worker_t *w)
     int                        i;
     bool                       alive;
     coco_commands_status_t     commands;
+    coco_emitter_status_t      emitter;
     coco_source_bus_status_t   bus;
     coco_source_sqs_status_t   sqs;
     coco_source_mqtt_status_t  mqtt;
@@ -63,6 +66,11 @@ coco_worker_alive(coco_worker_t *w)
             coco_source_sqs_status(w->sqs[i], &sqs);
             alive &= sqs.alive;
         }
+    }
+
+    if (w->emitter != NULL) {
+        coco_emitter_status(w->emitter, &emitter);
+        alive &= emitter.alive;
     }
 
     if (w->rabbitmq != NULL) {
@@ -152,6 +160,7 @@ coco_worker_parts_encode(coco_json_out_t *out, coco_worker_t *w)
     }
 
     coco_worker_robots_encode(out, w);
+    coco_worker_emitter_encode(out, w);
 
     if (w->relay != NULL) {
         coco_json_name(out, "relay");
@@ -294,6 +303,26 @@ coco_worker_robots_encode(coco_json_out_t *out, coco_worker_t *w)
         coco_json_bool(out, commands.connected);
         coco_json_object_close(out);
     }
+}
+
+
+static void
+coco_worker_emitter_encode(coco_json_out_t *out, coco_worker_t *w)
+{
+    coco_emitter_status_t  status;
+
+    if (w->emitter == NULL) {
+        return;
+    }
+
+    coco_emitter_status(w->emitter, &status);
+    coco_json_name(out, "mds");
+    coco_json_object_open(out);
+    coco_json_name(out, "alive");
+    coco_json_bool(out, status.alive);
+    coco_json_name(out, "emitting");
+    coco_json_bool(out, status.emitting);
+    coco_json_object_close(out);
 }
 
 

@@ -12,6 +12,7 @@
 #include "http.h"
 #include "janitor.h"
 #include "lane.h"
+#include "mds.h"
 #include "metrics.h"
 #include "sinks/commands.h"
 #include "sinks/pulse.h"
@@ -41,6 +42,7 @@ struct coco_worker_s {
     coco_source_bus_t    *rabbitmq;
     coco_source_bus_t    *kafka;
     coco_relay_t         *relay;
+    coco_emitter_t       *emitter;
     coco_pulse_t         *pulse;
     coco_janitor_t       *janitor;
     coco_http_t          *http;
