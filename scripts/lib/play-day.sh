@@ -39,7 +39,7 @@ day_prepares() {
 day_orders() {
     say "Uber's webhook: refused when it is not Uber's, and once when it is"
     webhook pending
-    webhook_is 401 "$(uber_signature <<<"$webhook")"
+    webhook_is 401 "$(printf '%s ' "$webhook" | uber_signature)"
     webhook_is 200 "$(printf %s "$webhook" | uber_signature)"
     webhook_is 200 "$(printf %s "$webhook" | uber_signature)"
     await "the order" "/deliveries?status=Created&limit=500" \
@@ -90,12 +90,14 @@ webhook() {
     webhook=$(jq -nc --arg status "$1" --arg id "$external" --arg now "$now" \
         --arg store "$play_store" --argjson from "$pickup" \
         --argjson to "$dropoff" '
-        def place: {address, location: {lat: .latitude, lng: .longitude}};
+        def place: {address: (.address // "-"),
+                    location: {lat: .latitude, lng: .longitude}};
         {id: "evt_\($id)_\($status)", kind: "event.delivery_status",
          created: $now, live_mode: false, status: $status, delivery_id: $id,
          data: {id: $id, kind: "delivery", status: $status, updated: $now,
                 external_store_id: $store, pickup: ($from | place),
                 dropoff: ($to | place)}}')
+    printf '  %s\n' "$webhook"
 }
 
 
@@ -111,8 +113,7 @@ uber_signature() {
 webhook_is() {
     local answer
 
-    printf '  curl  POST /uber/v1/webhook %s\n        x-uber-signature: %s\n' \
-        "$webhook" "$2"
+    printf '  curl  POST /uber/v1/webhook, x-uber-signature: %s\n' "$2"
     answer=$(curl -sS -m 20 -w '\n%{http_code}' -d "$webhook" \
         -H 'Content-Type: application/json' -H "x-uber-signature: $2" \
         "$COCO_HTTP/uber/v1/webhook" 2>&1)

@@ -120,6 +120,41 @@ def test_a_killed_nginx_leaves_no_worker(spaced):
     spaced.restart("nginx")
 
 
+def test_partners_are_simulated_or_played():
+    """Their secrets are the same in env, in the simulators and in the
+    worker's configuration; who plays them goes before the simulators."""
+    with Stack(only="partners redis", partners=True) as stack:
+        stack.up()
+        env = stack.env()
+        assert env["COCO_PARTNERS_URL"] == stack.partners
+        form = {"client_id": env["COCO_UBER_CLIENT_ID"],
+                "client_secret": env["COCO_UBER_CLIENT_SECRET"],
+                "grant_type": "client_credentials",
+                "scope": "eats.deliveries"}
+        assert token(stack, form).ok
+        assert not token(stack, {**form, "client_secret": "x"}).ok
+
+        stack.kill("partners")
+        assert "COCO_PARTNERS_URL" not in stack.env()
+        stack.restart("partners")
+        assert token(stack, form).ok, "the secrets are those of before"
+
+
+def token(stack, form):
+    return requests.post(stack.partners + "/oauth/v2/token", data=form,
+                         timeout=5)
+
+
+@pytest.mark.parametrize("name, value", [
+    ("COCO_PARTNERS", "2"), ("COCO_UBER_URL", "api.uber.com"),
+    ("COCO_DOORDASH_URL", "http://127.0.0.1/; return 200")])
+def test_wrong_partners_are_refused(name, value):
+    with Stack(only="redis", environment={name: value}) as stack:
+        with pytest.raises(StackError) as error:
+            stack.up()
+        assert name in str(error.value)
+
+
 def test_two_live_side_by_side(spaced):
     with Stack(only="redis") as other:
         other.up()

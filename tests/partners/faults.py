@@ -46,22 +46,19 @@ class Faults:
         self.real = real                # (requests, seconds) of the real one
         self.lock = threading.Lock()
         self.lifted = threading.Event()
-        self.reset()
+        self.set({})
 
-    def reset(self):
-        self.set({name: first for name, (first, _) in SETTINGS.items()})
-
-    def set(self, settings):
-        for name, value in settings.items():
+    def set(self, order):
+        """What it does not name is as at first."""
+        for name, value in order.items():
             if name not in SETTINGS or isinstance(value, bool) \
                     or not SETTINGS[name][1](value):
                 raise Refused("%s cannot be %r" % (name, value))
         with self.lock:
-            self.__dict__.update(settings)
-            if "seed" in settings:
-                self.random = random.Random(self.seed)
-            if "limit" in settings:
-                self.times = collections.deque()
+            for name, (first, _) in SETTINGS.items():
+                setattr(self, name, order.get(name, first))
+            self.random = random.Random(self.seed)
+            self.times = collections.deque()
             lifted, self.lifted = self.lifted, threading.Event()
         lifted.set()
 

@@ -65,25 +65,27 @@ class World:
         return None if fate == "lose" else reply
 
     def control(self, order):
-        """Changes what `partner` says, both partners' without it."""
+        """Faults of `partner`, of both without it, in the place of those
+        before; an order about tokens alone leaves faults as they are."""
         name = order.pop("partner", None)
         names = [name] if name else ["uber", "doordash"]
         if name not in (None, *self.partners):
             raise Refused("partner is one of %s" % ", ".join(self.partners))
         auth = self.partners["uber-auth"]
+        tokens = {"expireTokens", "expiresIn", "tokenLifetime"} & set(order)
         if order.pop("expireTokens", False):
             with self.lock:
                 auth.expire()
         for member in ("expiresIn", "tokenLifetime"):
             if member in order:
                 auth.lifetimes[member] = lifetime(member, order.pop(member))
-        for one in names:
+        for one in names if name or order or not tokens else ():
             self.partners[one].faults.set(order)
 
     def reset(self):
         with self.lock:
             for partner in self.partners.values():
-                partner.faults.reset()
+                partner.faults.set({})
                 partner.reset()
             self.ledger.reset()
 
