@@ -5,11 +5,13 @@
  */
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "coco_order.h"
 #include "metrics.h"
 
 #define COCO_METRICS_BOUNDS  14
@@ -23,13 +25,22 @@ typedef struct {
     const char  *name;
     const char  *help;
     const char  *label;    /* before the lane's, with a comma; NULL: none */
+    bool         partner;  /* of a partner, not of a lane */
 } coco_metrics_entry_t;
 
 typedef struct {
     const char  *name;
     const char  *help;
     double       bounds[COCO_METRICS_BOUNDS];   /* ascending, upper, 0 ends */
+    bool         partner;
 } coco_metrics_histogram_t;
+
+/* What cells are of. */
+typedef struct {
+    const char  *name;
+    int          count;
+    const char  *values[COCO_LANES];
+} coco_metrics_cells_t;
 
 /* A bucket counts what fell between its bound and the one before; the last
  * one what is above all bounds. */
@@ -47,11 +58,18 @@ static void coco_metrics_histogram_encode(FILE *out,
 static void coco_metrics_process_encode(FILE *out);
 
 
-static const char  *coco_metrics_lanes[COCO_LANES] = {
-    [COCO_LANE_TELEMETRY] = "telemetry",
-    [COCO_LANE_EVENTS] = "events",
-    [COCO_LANE_WEBHOOKS] = "webhooks",
-    [COCO_LANE_BUS] = "bus",
+/* Indexed by `partner`. */
+static const coco_metrics_cells_t  coco_metrics_cells[] = {
+    { "lane", COCO_LANES, {
+        [COCO_LANE_TELEMETRY] = "telemetry",
+        [COCO_LANE_EVENTS] = "events",
+        [COCO_LANE_WEBHOOKS] = "webhooks",
+        [COCO_LANE_BUS] = "bus",
+    } },
+    { "partner", COCO_PARTNERS, {
+        [COCO_PARTNER_UBER] = "uber",
+        [COCO_PARTNER_DOORDASH] = "doordash",
+    } },
 };
 
 static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
@@ -113,6 +131,17 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
         "outcome=\"canceled\"," },
     [COCO_M_ORDERS_NOTHING] = { COCO_METRICS_ORDERS, "outcome=\"nothing\"," },
     [COCO_M_ORDERS_REFUSED] = { COCO_METRICS_ORDERS, "outcome=\"refused\"," },
+    [COCO_M_PUSH_DELIVERED] = { "coco_pushes_delivered_total",
+        "Statuses of deliveries that their partner has taken.", NULL, true },
+    [COCO_M_PUSH_REFUSED] = { "coco_pushes_refused_total",
+        "Statuses that a partner has refused, and positions that failed.",
+        NULL, true },
+    [COCO_M_PUSH_RETRIES] = { "coco_push_retries_total",
+        "Calls with a status that failed and are made again.", NULL, true },
+    [COCO_M_PUSH_SKIPPED] = { "coco_pushes_skipped_total",
+        "Statuses that a partner is not told.", NULL, true },
+    [COCO_M_PUSH_POSITIONS] = { "coco_positions_pushed_total",
+        "Positions that a partner has taken.", NULL, true },
 };
 
 static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
@@ -142,6 +171,11 @@ static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {
         "Whether the connection that commands leave by is up." },
     [COCO_G_MDS_LAG] = { "coco_mds_lag_seconds",
         "How long ago MDS was complete, by the worker that emits." },
+    [COCO_G_PUSH_WAITING] = { "coco_pushes_waiting",
+        "Deliveries that have a status to be told.", NULL, true },
+    [COCO_G_PUSH_LEFT_ALONE] = { "coco_partner_left_alone",
+        "Whether a partner has only failed, and is called but to see.",
+        NULL, true },
 };
 
 static const coco_metrics_histogram_t
@@ -156,6 +190,9 @@ static const coco_metrics_histogram_t
     [COCO_H_LAG_SECONDS] = { "coco_lag_seconds",
         "Seconds from the device's time to the commit.",
         { .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 30, 300, 3600, 86400 } },
+    [COCO_H_PARTNER_SECONDS] = { "coco_partner_seconds",
+        "Seconds that a call to a partner took.",
+        { .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60 }, true },
 };
 
 static _Atomic uint64_t     coco_metrics_count[COCO_M_COUNTERS][COCO_LANES];
@@ -233,9 +270,11 @@ coco_metrics_observe(coco_histogram_e h, coco_lane_id_e lane, double value)
 char *
 coco_metrics_encode(size_t *ret_len)
 {
-    int    i, lane;
-    char  *text;
-    FILE  *out;
+    int                          i, at;
+    char                        *text;
+    FILE                        *out;
+    const coco_metrics_entry_t  *e;
+    const coco_metrics_cells_t  *cells;
 
     text = NULL;
     out = open_memstream(&text, ret_len);
@@ -246,13 +285,13 @@ coco_metrics_encode(size_t *ret_len)
     coco_metrics_counters_encode(out);
 
     for (i = 0; i < COCO_M_GAUGES; i++) {
-        coco_metrics_head(out, coco_metrics_gauges[i].name,
-                          coco_metrics_gauges[i].help, "gauge");
+        e = &coco_metrics_gauges[i];
+        cells = &coco_metrics_cells[e->partner];
+        coco_metrics_head(out, e->name, e->help, "gauge");
 
-        for (lane = 0; lane < COCO_LANES; lane++) {
-            fprintf(out, "%s{lane=\"%s\"} %lld\n", coco_metrics_gauges[i].name,
-                    coco_metrics_lanes[lane],
-                    (long long) coco_metrics_gauge[i][lane]);
+        for (at = 0; at < cells->count; at++) {
+            fprintf(out, "%s{%s=\"%s\"} %lld\n", e->name, cells->name,
+                    cells->values[at], (long long) coco_metrics_gauge[i][at]);
         }
     }
 
@@ -275,22 +314,24 @@ coco_metrics_encode(size_t *ret_len)
 static void
 coco_metrics_counters_encode(FILE *out)
 {
-    int                          i, lane;
+    int                          i, at;
     const char                  *name = "";
     const coco_metrics_entry_t  *e;
+    const coco_metrics_cells_t  *cells;
 
     for (i = 0; i < COCO_M_COUNTERS; i++) {
         e = &coco_metrics_counters[i];
+        cells = &coco_metrics_cells[e->partner];
 
         if (strcmp(e->name, name) != 0) {
             coco_metrics_head(out, e->name, e->help, "counter");
             name = e->name;
         }
 
-        for (lane = 0; lane < COCO_LANES; lane++) {
-            fprintf(out, "%s{%slane=\"%s\"} %llu\n", e->name,
-                    e->label ? e->label : "", coco_metrics_lanes[lane],
-                    (unsigned long long) coco_metrics_count[i][lane]);
+        for (at = 0; at < cells->count; at++) {
+            fprintf(out, "%s{%s%s=\"%s\"} %llu\n", e->name,
+                    e->label ? e->label : "", cells->name, cells->values[at],
+                    (unsigned long long) coco_metrics_count[i][at]);
         }
     }
 }
@@ -309,31 +350,34 @@ static void
 coco_metrics_histogram_encode(FILE *out, const coco_metrics_histogram_t *h,
     coco_metrics_cell_t *cells)
 {
-    int                   lane;
-    size_t                i;
-    uint64_t              count;
-    coco_metrics_cell_t  *cell;
+    int                          at;
+    size_t                       i;
+    uint64_t                     count;
+    const char                  *label, *value;
+    coco_metrics_cell_t         *cell;
+    const coco_metrics_cells_t  *of = &coco_metrics_cells[h->partner];
 
+    label = of->name;
     coco_metrics_head(out, h->name, h->help, "histogram");
 
-    for (lane = 0; lane < COCO_LANES; lane++) {
-        cell = &cells[lane];
+    for (at = 0; at < of->count; at++) {
+        cell = &cells[at];
+        value = of->values[at];
         count = 0;
 
         for (i = 0; i < COCO_METRICS_BOUNDS && h->bounds[i] != 0; i++) {
             count += cell->buckets[i];
-            fprintf(out, "%s_bucket{lane=\"%s\",le=\"%g\"} %llu\n", h->name,
-                    coco_metrics_lanes[lane], h->bounds[i],
-                    (unsigned long long) count);
+            fprintf(out, "%s_bucket{%s=\"%s\",le=\"%g\"} %llu\n", h->name,
+                    label, value, h->bounds[i], (unsigned long long) count);
         }
 
         count += cell->buckets[COCO_METRICS_BOUNDS];
-        fprintf(out, "%s_bucket{lane=\"%s\",le=\"+Inf\"} %llu\n", h->name,
-                coco_metrics_lanes[lane], (unsigned long long) count);
-        fprintf(out, "%s_sum{lane=\"%s\"} %.9g\n", h->name,
-                coco_metrics_lanes[lane], cell->sum);
-        fprintf(out, "%s_count{lane=\"%s\"} %llu\n", h->name,
-                coco_metrics_lanes[lane], (unsigned long long) count);
+        fprintf(out, "%s_bucket{%s=\"%s\",le=\"+Inf\"} %llu\n", h->name,
+                label, value, (unsigned long long) count);
+        fprintf(out, "%s_sum{%s=\"%s\"} %.9g\n", h->name, label, value,
+                cell->sum);
+        fprintf(out, "%s_count{%s=\"%s\"} %llu\n", h->name, label, value,
+                (unsigned long long) count);
     }
 }
 

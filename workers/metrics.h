@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* In metrics.c's table: name, help, type, label of each. Lane-labelled ones
- * have one cell per lane. */
+ * have one cell per lane; what is of a partner uses the first ones. */
 typedef enum {
     COCO_M_RECEIVED = 0,        /* coco_messages_received_total{lane} */
     COCO_M_COMMITTED,           /* coco_messages_committed_total{lane} */
@@ -44,6 +44,13 @@ typedef enum {
     COCO_M_ORDERS_CANCELED,
     COCO_M_ORDERS_NOTHING,
     COCO_M_ORDERS_REFUSED,
+
+    /* of these the lane is a coco_partner_e */
+    COCO_M_PUSH_DELIVERED,      /* coco_pushes_delivered_total{partner} */
+    COCO_M_PUSH_REFUSED,        /* coco_pushes_refused_total{partner} */
+    COCO_M_PUSH_RETRIES,        /* coco_push_retries_total{partner} */
+    COCO_M_PUSH_SKIPPED,        /* coco_pushes_skipped_total{partner} */
+    COCO_M_PUSH_POSITIONS,      /* coco_positions_pushed_total{partner} */
     COCO_M_COUNTERS
 } coco_counter_e;
 
@@ -61,6 +68,8 @@ typedef enum {
     COCO_G_OUTBOX_PENDING,      /* coco_outbox_pending{lane} */
     COCO_G_COMMANDS_CONNECTED,  /* coco_commands_connected{lane} */
     COCO_G_MDS_LAG,             /* coco_mds_lag_seconds{lane} */
+    COCO_G_PUSH_WAITING,        /* coco_pushes_waiting{partner} */
+    COCO_G_PUSH_LEFT_ALONE,     /* coco_partner_left_alone{partner} 0 or 1 */
     COCO_M_GAUGES
 } coco_gauge_e;
 
@@ -68,6 +77,7 @@ typedef enum {
     COCO_H_BATCH_SIZE = 0,      /* coco_batch_messages{lane} */
     COCO_H_BATCH_SECONDS,       /* coco_batch_seconds{lane} push to commit */
     COCO_H_LAG_SECONDS,         /* coco_lag_seconds{lane} ts to commit */
+    COCO_H_PARTNER_SECONDS,     /* coco_partner_seconds{partner} of a call */
     COCO_M_HISTOGRAMS
 } coco_histogram_e;
 
