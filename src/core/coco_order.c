@@ -4,51 +4,134 @@
  * the partners' published forms has it. Must never guess a place.
  */
 
-#include <stdio.h>
-
 #include "coco_message.h"
 #include "coco_order.h"
 
 
 #define DAY_MS           INT64_C(86400000)
-#define EXTERNAL_ID_MAX  128            /* bytes */
-#define TEXT_MAX         256
-#define ADDRESS_MAX      1000
+#define YEAR_10000_MS    INT64_C(253402300800000)
+
+/* A number of a time: below, it is of seconds (up to the year 5138), else of
+ * milliseconds (from 1973 on). */
+#define SECONDS_MAX      INT64_C(100000000000)
+
+/* bytes; what POST /deliveries takes */
+#define TEXT_MAX         128
+#define LONG_TEXT_MAX    256
 
 
-/* What an order says stands in its data, or at the top. */
-enum { DATA, TOP, WHERE };
+/* What is asked for stands in the webhook's data (or meta), or at its top. */
+typedef enum { IN_DATA, AT_TOP, WHERE } where_e;
+
+typedef enum {
+    NOTHING = 0,                        /* ends a list */
+    KIND, EVENT_TYPE, EVENT_NAME, STATUS, DATA, META,
+    ID, DELIVERY_ID, ORDER_ID, EXTERNAL_ORDER_ID, EXTERNAL_DELIVERY_ID,
+    EXTERNAL_STORE_ID, PICKUP_EXTERNAL_STORE_ID, STORE_ID,
+    VEHICLE_ID, PROVIDER_VEHICLE_ID, COURIER,
+    REASON, CANCELATION_REASON, CANCELLATION_REASON, UNDELIVERABLE_REASON,
+    UPDATED, UPDATED_AT, CREATED, CREATED_AT, EVENT_TIME,
+    PICKUP_READY, PICKUP_READY_DT,
+    PICKUP, PICKUP_LOCATION, PICKUP_LATITUDE, PICKUP_LONGITUDE,
+    PICKUP_ADDRESS,
+    DROPOFF, DROPOFF_LOCATION, DROPOFF_LATITUDE, DROPOFF_LONGITUDE,
+    DROPOFF_ADDRESS,
+    MEMBERS
+} member_e;
+
+typedef const member_e  members_t[5];   /* the first that is there counts */
 
 typedef struct {
-    coco_json_value_t  where[WHERE];
+    coco_json_value_t  members[WHERE][MEMBERS];
     char              *buf;             /* for strings with escapes */
-    coco_error_t      *err;
 } reader_t;
 
-typedef const char *const  names_t[4];  /* the first that is there counts */
+typedef struct {
+    const char  *name;
+    member_e     object, location, latitude, longitude, address;
+} place_members_t;
 
 
 static int reader_begin(reader_t *r, coco_str_t payload, char *buf,
     coco_error_t *err);
 static coco_order_action_e uber_action(reader_t *r, coco_str_t *ret_id);
 static coco_order_action_e doordash_action(reader_t *r, coco_str_t *ret_id);
+static coco_str_t vehicle_read(reader_t *r);
+static coco_str_t reason_read(reader_t *r);
+static int64_t order_at_read(const reader_t *r, int64_t received_at);
 static int place_read(coco_order_place_t *ret, reader_t *r,
-    const char *place, bool needed);
-static bool place_find(coco_order_place_t *ret,
-    const coco_json_value_t *object, const char *place);
-static bool pair_find(coco_order_place_t *ret,
-    const coco_json_value_t *object, const char *prefix);
-static int pair_check(const coco_order_place_t *place, const char *name,
-    coco_error_t *err);
+    const place_members_t *place, bool needed, coco_error_t *err);
+static bool place_find(coco_order_place_t *ret, const reader_t *r,
+    const place_members_t *place);
+static bool object_find(coco_order_place_t *ret,
+    const coco_json_value_t *object);
+static bool pair_take(coco_order_place_t *ret,
+    const coco_json_value_t *latitude, const coco_json_value_t *longitude);
+static coco_str_t address_read(reader_t *r, const place_members_t *place);
 static void place_encode(coco_json_out_t *out,
     const coco_order_place_t *place);
-static coco_str_t text_find(reader_t *r, names_t names, size_t max);
-static coco_str_t text_in(reader_t *r, const coco_json_value_t *object,
-    names_t names, size_t max);
-static bool time_find(const reader_t *r, names_t names, int64_t *ret);
-static bool member_find(const coco_json_value_t *object, const char *name,
-    coco_json_type_e type, coco_json_value_t *ret);
+static coco_str_t text_find(reader_t *r, members_t members, size_t max);
+static coco_str_t text_in(reader_t *r, where_e where, members_t members,
+    size_t max);
+static coco_str_t text_of(reader_t *r, const coco_json_value_t *object,
+    coco_str_t name, size_t max);
+static coco_str_t text_take(reader_t *r, const coco_json_value_t *value,
+    size_t max);
+static bool time_in(const reader_t *r, where_e where, members_t members,
+    int64_t *ret);
+static bool type_is(const coco_json_value_t *value, coco_json_type_e type);
 
+
+static const coco_str_t  member_names[MEMBERS] = {
+    [KIND] = coco_string("kind"),
+    [EVENT_TYPE] = coco_string("event_type"),
+    [EVENT_NAME] = coco_string("event_name"),
+    [STATUS] = coco_string("status"),
+    [DATA] = coco_string("data"),
+    [META] = coco_string("meta"),
+    [ID] = coco_string("id"),
+    [DELIVERY_ID] = coco_string("delivery_id"),
+    [ORDER_ID] = coco_string("order_id"),
+    [EXTERNAL_ORDER_ID] = coco_string("external_order_id"),
+    [EXTERNAL_DELIVERY_ID] = coco_string("external_delivery_id"),
+    [EXTERNAL_STORE_ID] = coco_string("external_store_id"),
+    [PICKUP_EXTERNAL_STORE_ID] = coco_string("pickup_external_store_id"),
+    [STORE_ID] = coco_string("store_id"),
+    [VEHICLE_ID] = coco_string("vehicle_id"),
+    [PROVIDER_VEHICLE_ID] = coco_string("provider_vehicle_id"),
+    [COURIER] = coco_string("courier"),
+    [REASON] = coco_string("reason"),
+    [CANCELATION_REASON] = coco_string("cancelation_reason"),
+    [CANCELLATION_REASON] = coco_string("cancellation_reason"),
+    [UNDELIVERABLE_REASON] = coco_string("undeliverable_reason"),
+    [UPDATED] = coco_string("updated"),
+    [UPDATED_AT] = coco_string("updated_at"),
+    [CREATED] = coco_string("created"),
+    [CREATED_AT] = coco_string("created_at"),
+    [EVENT_TIME] = coco_string("event_time"),
+    [PICKUP_READY] = coco_string("pickup_ready"),
+    [PICKUP_READY_DT] = coco_string("pickup_ready_dt"),
+    [PICKUP] = coco_string("pickup"),
+    [PICKUP_LOCATION] = coco_string("pickup_location"),
+    [PICKUP_LATITUDE] = coco_string("pickup_latitude"),
+    [PICKUP_LONGITUDE] = coco_string("pickup_longitude"),
+    [PICKUP_ADDRESS] = coco_string("pickup_address"),
+    [DROPOFF] = coco_string("dropoff"),
+    [DROPOFF_LOCATION] = coco_string("dropoff_location"),
+    [DROPOFF_LATITUDE] = coco_string("dropoff_latitude"),
+    [DROPOFF_LONGITUDE] = coco_string("dropoff_longitude"),
+    [DROPOFF_ADDRESS] = coco_string("dropoff_address")
+};
+
+static const place_members_t  pickup = {
+    "pickup", PICKUP, PICKUP_LOCATION, PICKUP_LATITUDE, PICKUP_LONGITUDE,
+    PICKUP_ADDRESS
+};
+
+static const place_members_t  dropoff = {
+    "dropoff", DROPOFF, DROPOFF_LOCATION, DROPOFF_LATITUDE,
+    DROPOFF_LONGITUDE, DROPOFF_ADDRESS
+};
 
 static const coco_str_t  partner_names[COCO_PARTNERS] = {
     [COCO_PARTNER_UBER] = coco_string("uber"),
@@ -79,79 +162,15 @@ coco_partner_parse(coco_str_t name)
 
 
 int
-coco_webhook_identify(coco_webhook_event_t *ret, coco_partner_e partner,
-    coco_str_t payload, coco_error_t *err)
-{
-    size_t             i, count;
-    coco_str_t         parts[6], own;
-    coco_json_value_t  top, value;
-
-    /* what tells events apart, the last of them their time */
-    static const char *const  members[COCO_PARTNERS][4] = {
-        [COCO_PARTNER_UBER] = { "kind", "delivery_id", "status", "created" },
-        [COCO_PARTNER_DOORDASH] = {
-            "event_name", "event_type", "external_delivery_id", "updated_at" }
-    };
-
-    if (coco_message_read(&top, payload, err) != COCO_OK) {
-        return COCO_ERROR;
-    }
-
-    parts[0] = partner_names[partner];
-
-    if (partner == COCO_PARTNER_UBER
-        && (member_find(&top, "id", COCO_JSON_STRING, &value)
-            || member_find(&top, "event_id", COCO_JSON_STRING, &value)))
-    {
-        own = value.string;
-
-        if (own.len > 0 && own.len <= sizeof(ret->event_id)
-            && !value.escaped)
-        {
-            memcpy(ret->event_id, own.data, own.len);
-            ret->len = own.len;
-            parts[1] = own;
-            coco_id_derive(&ret->id, parts, 2);
-
-            return COCO_OK;
-        }
-    }
-
-    for (i = 0, count = 1; i < 4; i++) {
-        parts[count++] = member_find(&top, members[partner][i],
-                                     COCO_JSON_STRING, &value)
-                         ? value.string : coco_string("");
-    }
-
-    if (parts[count - 1].len == 0) {
-        parts[1] = payload;
-        count = 2;
-    }
-
-    coco_id_derive(&ret->id, parts, count);
-    coco_id_format(ret->event_id, &ret->id);
-    ret->len = COCO_ID_TEXT_LEN;
-
-    return COCO_OK;
-}
-
-
-int
 coco_order_decode(coco_partner_order_t *ret, coco_partner_e partner,
     coco_str_t payload, int64_t received_at, char *buf, coco_error_t *err)
 {
     bool      places;
     reader_t  r;
 
-    static names_t  stores = {
-        "external_store_id", "pickup_external_store_id", "store_id", NULL };
-    static names_t  vehicles = { "vehicle_id", "provider_vehicle_id", NULL };
-    static names_t  reasons = {
-        "cancellation_reason", "undeliverable_reason", "reason", NULL };
-    static names_t  updated = { "updated", "updated_at", NULL };
-    static names_t  created = {
-        "created", "created_at", "event_time", NULL };
-    static names_t  ready = { "pickup_ready", "pickup_ready_dt", NULL };
+    static members_t  stores = {
+        EXTERNAL_STORE_ID, PICKUP_EXTERNAL_STORE_ID, STORE_ID };
+    static members_t  ready = { PICKUP_READY, PICKUP_READY_DT };
 
     *ret = (coco_partner_order_t) { .partner = partner };
 
@@ -170,84 +189,90 @@ coco_order_decode(coco_partner_order_t *ret, coco_partner_e partner,
     if (ret->external_id.data == NULL) {
         return coco_error_set(err, partner == COCO_PARTNER_UBER
                                    ? "delivery_id" : "external_delivery_id",
-                              "a string of 1 to %d bytes expected",
-                              EXTERNAL_ID_MAX);
+                              "a string of 1 to %d bytes expected", TEXT_MAX);
     }
 
     ret->store = text_find(&r, stores, TEXT_MAX);
-    ret->vehicle = text_find(&r, vehicles, TEXT_MAX);
-    ret->reason = text_find(&r, reasons, TEXT_MAX);
-    ret->has_ready_at = time_find(&r, ready, &ret->ready_at);
-
-    if (ret->reason.data == NULL) {
-        ret->reason = coco_string("canceled by the partner");
-    }
-
-    /* a wrong clock of the partner's is not to freeze an order for long */
-
-    if (!time_find(&r, updated, &ret->order_at)
-        && !time_find(&r, created, &ret->order_at))
-    {
-        ret->order_at = received_at;
-
-    } else if (ret->order_at > received_at + DAY_MS) {
-        ret->order_at = received_at + DAY_MS;
-    }
+    ret->vehicle = vehicle_read(&r);
+    ret->reason = reason_read(&r);
+    ret->order_at = order_at_read(&r, received_at);
+    ret->has_ready_at = time_in(&r, IN_DATA, ready, &ret->ready_at)
+                        || time_in(&r, AT_TOP, ready, &ret->ready_at);
 
     places = ret->action == COCO_ORDER_PLACE;
 
-    if (place_read(&ret->pickup, &r, "pickup", places) != COCO_OK) {
+    if (place_read(&ret->pickup, &r, &pickup, places, err) != COCO_OK) {
         return COCO_ERROR;
     }
 
-    return place_read(&ret->dropoff, &r, "dropoff", places);
+    return place_read(&ret->dropoff, &r, &dropoff, places, err);
 }
 
 
 static int
 reader_begin(reader_t *r, coco_str_t payload, char *buf, coco_error_t *err)
 {
-    coco_json_value_t  *top = &r->where[TOP];
+    size_t                    i;
+    coco_json_value_t         top;
+    const coco_json_value_t  *data;
 
     r->buf = buf;
-    r->err = err;
 
-    if (coco_message_read(top, payload, err) != COCO_OK) {
+    if (coco_message_read(&top, payload, err) != COCO_OK) {
         return COCO_ERROR;
     }
 
-    if (!member_find(top, "data", COCO_JSON_OBJECT, &r->where[DATA])
-        && !member_find(top, "meta", COCO_JSON_OBJECT, &r->where[DATA]))
-    {
-        r->where[DATA] = *top;
+    /* NOTHING has no name */
+
+    coco_message_members(&top, &member_names[1], MEMBERS - 1,
+                         &r->members[AT_TOP][1]);
+
+    data = &r->members[AT_TOP][DATA];
+
+    if (!type_is(data, COCO_JSON_OBJECT)) {
+        data = &r->members[AT_TOP][META];
+    }
+
+    if (type_is(data, COCO_JSON_OBJECT)) {
+        coco_message_members(data, &member_names[1], MEMBERS - 1,
+                             &r->members[IN_DATA][1]);
+        return COCO_OK;
+    }
+
+    for (i = 1; i < MEMBERS; i++) {
+        r->members[IN_DATA][i].text = (coco_str_t) { NULL, 0 };
     }
 
     return COCO_OK;
 }
 
 
-/* event.delivery_status, and the older dapi.status_changed, whose order is
- * named in meta. Other statuses are of couriers that Uber has sent. */
+/* event.delivery_status, and the older dapi.status_changed, which names its
+ * order in meta and ends with FAILED; it creates one if it says where to,
+ * which its published form does not. Other statuses are of couriers. */
 static coco_order_action_e
 uber_action(reader_t *r, coco_str_t *ret_id)
 {
-    coco_str_t  kind, status;
+    coco_str_t          kind, status;
+    coco_order_place_t  place;
 
-    static names_t  kinds = { "kind", "event_type", NULL };
-    static names_t  statuses = { "status", NULL };
-    static names_t  ids = { "delivery_id", NULL };
-    static names_t  orders = { "order_id", "id", NULL };
+    static members_t  kinds = { KIND, EVENT_TYPE };
+    static members_t  statuses = { STATUS };
+    static members_t  ids = { DELIVERY_ID };
+    static members_t  orders = {
+        DELIVERY_ID, ORDER_ID, EXTERNAL_ORDER_ID, ID };
 
-    kind = text_in(r, &r->where[TOP], kinds, TEXT_MAX);
-    status = text_in(r, &r->where[TOP], statuses, TEXT_MAX);
-    *ret_id = text_in(r, &r->where[TOP], ids, EXTERNAL_ID_MAX);
+    kind = text_in(r, AT_TOP, kinds, TEXT_MAX);
+    status = text_in(r, AT_TOP, statuses, TEXT_MAX);
 
     if (status.data == NULL) {
-        status = text_in(r, &r->where[DATA], statuses, TEXT_MAX);
+        status = text_in(r, IN_DATA, statuses, TEXT_MAX);
     }
 
+    *ret_id = text_in(r, AT_TOP, ids, TEXT_MAX);
+
     if (ret_id->data == NULL) {
-        *ret_id = text_in(r, &r->where[DATA], orders, EXTERNAL_ID_MAX);
+        *ret_id = text_in(r, IN_DATA, orders, TEXT_MAX);
     }
 
     if (coco_str_equal(kind, coco_string("event.delivery_status"))) {
@@ -257,9 +282,16 @@ uber_action(reader_t *r, coco_str_t *ret_id)
                ? COCO_ORDER_CANCEL : COCO_ORDER_NOTHING;
     }
 
-    return coco_str_equal(kind, coco_string("dapi.status_changed"))
-           && coco_str_equal(status, coco_string("FAILED"))
-           ? COCO_ORDER_CANCEL : COCO_ORDER_NOTHING;
+    if (!coco_str_equal(kind, coco_string("dapi.status_changed"))) {
+        return COCO_ORDER_NOTHING;
+    }
+
+    return coco_str_equal(status, coco_string("FAILED"))
+           ? COCO_ORDER_CANCEL
+           : coco_str_equal(status, coco_string("SCHEDULED"))
+             && place_find(&place, r, &pickup)
+             && place_find(&place, r, &dropoff)
+           ? COCO_ORDER_PLACE : COCO_ORDER_NOTHING;
 }
 
 
@@ -268,11 +300,11 @@ doordash_action(reader_t *r, coco_str_t *ret_id)
 {
     coco_str_t  name;
 
-    static names_t  names = { "event_name", "event_type", NULL };
-    static names_t  ids = { "external_delivery_id", NULL };
+    static members_t  names = { EVENT_NAME, EVENT_TYPE };
+    static members_t  ids = { EXTERNAL_DELIVERY_ID };
 
-    name = text_in(r, &r->where[TOP], names, TEXT_MAX);
-    *ret_id = text_find(r, ids, EXTERNAL_ID_MAX);
+    name = text_in(r, AT_TOP, names, TEXT_MAX);
+    *ret_id = text_find(r, ids, TEXT_MAX);
 
     return coco_str_equal(name, coco_string("DELIVERY_CREATED"))
            ? COCO_ORDER_PLACE
@@ -281,93 +313,121 @@ doordash_action(reader_t *r, coco_str_t *ret_id)
 }
 
 
-static int
-place_read(coco_order_place_t *ret, reader_t *r, const char *place,
-    bool needed)
+static coco_str_t
+vehicle_read(reader_t *r)
 {
-    int                i;
-    char               name[32];
-    coco_json_value_t  object;
+    where_e     where;
+    coco_str_t  text;
 
-    names_t  flat = { name, NULL };
+    static members_t  vehicles = { VEHICLE_ID, PROVIDER_VEHICLE_ID };
 
-    static names_t  addresses = { "address", "detailed_address", NULL };
+    text = text_find(r, vehicles, TEXT_MAX);
 
-    snprintf(name, sizeof(name), "%s_address", place);
-    ret->address = text_find(r, flat, ADDRESS_MAX);
-
-    for (i = DATA; i < WHERE && !ret->known; i++) {
-        ret->known = place_find(ret, &r->where[i], place);
-
-        if (ret->address.data == NULL
-            && member_find(&r->where[i], place, COCO_JSON_OBJECT, &object))
-        {
-            ret->address = text_in(r, &object, addresses, ADDRESS_MAX);
-        }
+    for (where = IN_DATA; where < WHERE && text.data == NULL; where++) {
+        text = text_of(r, &r->members[where][COURIER],
+                       member_names[VEHICLE_ID], TEXT_MAX);
     }
 
-    if (ret->known) {
-        return pair_check(ret, place, r->err);
+    return text;
+}
+
+
+static coco_str_t
+reason_read(reader_t *r)
+{
+    where_e     where;
+    coco_str_t  text;
+
+    static members_t  reasons = {
+        CANCELLATION_REASON, CANCELATION_REASON, UNDELIVERABLE_REASON, REASON
+    };
+
+    text = text_find(r, reasons, LONG_TEXT_MAX);
+
+    for (where = IN_DATA; where < WHERE && text.data == NULL; where++) {
+        text = text_of(r, &r->members[where][CANCELATION_REASON],
+                       coco_string("primary_reason"), LONG_TEXT_MAX);
     }
 
-    return needed ? coco_error_set(r->err, place,
-                                   "its latitude and longitude are missing")
-                  : COCO_OK;
+    return text.data != NULL ? text : coco_string("canceled by the partner");
+}
+
+
+/* When the order was changed, else when its event was made: data's created is
+ * that of the order's first event. A clock that is ahead is not to freeze an
+ * order for long. */
+static int64_t
+order_at_read(const reader_t *r, int64_t received_at)
+{
+    int64_t  at;
+
+    static members_t  updated = { UPDATED, UPDATED_AT };
+    static members_t  created = { CREATED, CREATED_AT, EVENT_TIME };
+
+    if (!time_in(r, IN_DATA, updated, &at) && !time_in(r, AT_TOP, updated, &at)
+        && !time_in(r, AT_TOP, created, &at)
+        && !time_in(r, IN_DATA, created, &at))
+    {
+        return received_at;
+    }
+
+    return at < received_at + DAY_MS ? at : received_at + DAY_MS;
+}
+
+
+static int
+place_read(coco_order_place_t *ret, reader_t *r,
+    const place_members_t *place, bool needed, coco_error_t *err)
+{
+    ret->address = address_read(r, place);
+    ret->known = place_find(ret, r, place);
+
+    if (ret->known && ret->latitude >= -90 && ret->latitude <= 90
+        && ret->longitude >= -180 && ret->longitude <= 180)
+    {
+        return COCO_OK;
+    }
+
+    if (!needed) {
+        ret->known = false;
+        return COCO_OK;
+    }
+
+    return coco_error_set(err, place->name, ret->known
+                          ? "a latitude from -90 to 90 and a longitude from "
+                            "-180 to 180 expected"
+                          : "its latitude and longitude are missing");
 }
 
 
 /* {"pickup":{"location":{"lat","lng"}}}, or the pair in pickup itself;
- * {"pickup_location":{"lat","lng"}}; {"pickup_latitude","pickup_longitude"}. */
+ * {"pickup_location":{"lat","lng"}}, or the pair as pickup_latitude and
+ * pickup_longitude. */
 static bool
-place_find(coco_order_place_t *ret, const coco_json_value_t *object,
-    const char *place)
+place_find(coco_order_place_t *ret, const reader_t *r,
+    const place_members_t *place)
 {
-    char               name[32];
-    coco_json_value_t  inner, location;
+    where_e                   where;
+    coco_json_value_t         location;
+    const coco_json_value_t  *members;
 
-    if (member_find(object, place, COCO_JSON_OBJECT, &inner)
-        && ((member_find(&inner, "location", COCO_JSON_OBJECT, &location)
-             && pair_find(ret, &location, ""))
-            || pair_find(ret, &inner, "")))
-    {
-        return true;
-    }
+    for (where = IN_DATA; where < WHERE; where++) {
+        members = r->members[where];
 
-    snprintf(name, sizeof(name), "%s_location", place);
+        if (type_is(&members[place->object], COCO_JSON_OBJECT)) {
+            coco_message_members(&members[place->object],
+                                 &coco_string("location"), 1, &location);
 
-    if (member_find(object, name, COCO_JSON_OBJECT, &location)
-        && pair_find(ret, &location, ""))
-    {
-        return true;
-    }
+            if (object_find(ret, &location)) {
+                return true;
+            }
+        }
 
-    snprintf(name, sizeof(name), "%s_", place);
-
-    return pair_find(ret, object, name);
-}
-
-
-static bool
-pair_find(coco_order_place_t *ret, const coco_json_value_t *object,
-    const char *prefix)
-{
-    size_t             i;
-    char               latitude[32], longitude[32];
-    coco_json_value_t  a, b;
-
-    static const char *const  pairs[][2] = {
-        { "latitude", "longitude" }, { "lat", "lng" }, { "lat", "lon" }
-    };
-
-    for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-        snprintf(latitude, sizeof(latitude), "%s%s", prefix, pairs[i][0]);
-        snprintf(longitude, sizeof(longitude), "%s%s", prefix, pairs[i][1]);
-
-        if (member_find(object, latitude, COCO_JSON_NUMBER, &a)
-            && member_find(object, longitude, COCO_JSON_NUMBER, &b))
+        if (object_find(ret, &members[place->object])
+            || object_find(ret, &members[place->location])
+            || pair_take(ret, &members[place->latitude],
+                         &members[place->longitude]))
         {
-            ret->latitude = a.number;
-            ret->longitude = b.number;
             return true;
         }
     }
@@ -376,18 +436,59 @@ pair_find(coco_order_place_t *ret, const coco_json_value_t *object,
 }
 
 
-static int
-pair_check(const coco_order_place_t *place, const char *name,
-    coco_error_t *err)
+static bool
+object_find(coco_order_place_t *ret, const coco_json_value_t *object)
 {
-    if (place->latitude < -90 || place->latitude > 90
-        || place->longitude < -180 || place->longitude > 180)
-    {
-        return coco_error_set(err, name, "a latitude from -90 to 90 and a "
-                              "longitude from -180 to 180 expected");
+    coco_json_value_t  values[4];
+
+    static const coco_str_t  names[4] = {
+        coco_string("latitude"), coco_string("longitude"),
+        coco_string("lat"), coco_string("lng")
+    };
+
+    if (!type_is(object, COCO_JSON_OBJECT)) {
+        return false;
     }
 
-    return COCO_OK;
+    coco_message_members(object, names, 4, values);
+
+    return pair_take(ret, &values[0], &values[1])
+           || pair_take(ret, &values[2], &values[3]);
+}
+
+
+static bool
+pair_take(coco_order_place_t *ret, const coco_json_value_t *latitude,
+    const coco_json_value_t *longitude)
+{
+    if (!type_is(latitude, COCO_JSON_NUMBER)
+        || !type_is(longitude, COCO_JSON_NUMBER))
+    {
+        return false;
+    }
+
+    ret->latitude = latitude->number;
+    ret->longitude = longitude->number;
+
+    return true;
+}
+
+
+static coco_str_t
+address_read(reader_t *r, const place_members_t *place)
+{
+    where_e     where;
+    coco_str_t  text;
+    members_t   flat = { place->address };
+
+    text = text_find(r, flat, LONG_TEXT_MAX);
+
+    for (where = IN_DATA; where < WHERE && text.data == NULL; where++) {
+        text = text_of(r, &r->members[where][place->object],
+                       coco_string("address"), LONG_TEXT_MAX);
+    }
+
+    return text;
 }
 
 
@@ -409,7 +510,8 @@ coco_order_encode(coco_json_out_t *out, const coco_partner_order_t *order)
     coco_json_name(out, "vehicle");
     coco_json_string(out, order->vehicle);
     coco_json_name(out, "reason");
-    coco_json_string(out, order->reason);
+    coco_json_string(out, order->action == COCO_ORDER_CANCEL
+                          ? order->reason : (coco_str_t) { NULL, 0 });
     coco_json_name(out, "pickup");
     place_encode(out, &order->pickup);
     coco_json_name(out, "dropoff");
@@ -443,58 +545,88 @@ place_encode(coco_json_out_t *out, const coco_order_place_t *place)
 
 
 static coco_str_t
-text_find(reader_t *r, names_t names, size_t max)
+text_find(reader_t *r, members_t members, size_t max)
 {
-    coco_str_t  text;
+    coco_str_t  text = text_in(r, IN_DATA, members, max);
 
-    text = text_in(r, &r->where[DATA], names, max);
-
-    return text.data != NULL ? text
-                             : text_in(r, &r->where[TOP], names, max);
+    return text.data != NULL ? text : text_in(r, AT_TOP, members, max);
 }
 
 
-/* Empty ones and those that are too long are not there. */
 static coco_str_t
-text_in(reader_t *r, const coco_json_value_t *object, names_t names,
-    size_t max)
+text_in(reader_t *r, where_e where, members_t members, size_t max)
 {
-    size_t             i;
-    coco_str_t         text;
-    coco_json_value_t  value;
+    size_t      i;
+    coco_str_t  text = { NULL, 0 };
 
-    for (i = 0; names[i] != NULL; i++) {
-
-        if (!member_find(object, names[i], COCO_JSON_STRING, &value)) {
-            continue;
-        }
-
-        text = coco_json_unescape(&value, r->buf);
-
-        if (text.len > 0 && text.len <= max) {
-            r->buf += value.escaped ? text.len : 0;
-            return text;
-        }
+    for (i = 0; members[i] != NOTHING && text.data == NULL; i++) {
+        text = text_take(r, &r->members[where][members[i]], max);
     }
 
-    return (coco_str_t) { NULL, 0 };
+    return text;
+}
+
+
+static coco_str_t
+text_of(reader_t *r, const coco_json_value_t *object, coco_str_t name,
+    size_t max)
+{
+    coco_json_value_t  value;
+
+    if (!type_is(object, COCO_JSON_OBJECT)) {
+        return (coco_str_t) { NULL, 0 };
+    }
+
+    coco_message_members(object, &name, 1, &value);
+
+    return text_take(r, &value, max);
+}
+
+
+/* Empty ones and those that are too long are not there. No member is taken
+ * twice, so that buf has room for all. */
+static coco_str_t
+text_take(reader_t *r, const coco_json_value_t *value, size_t max)
+{
+    coco_str_t  text;
+
+    if (!type_is(value, COCO_JSON_STRING)) {
+        return (coco_str_t) { NULL, 0 };
+    }
+
+    text = coco_json_unescape(value, r->buf);
+
+    if (text.len == 0 || text.len > max) {
+        return (coco_str_t) { NULL, 0 };
+    }
+
+    r->buf += value->escaped ? text.len : 0;
+
+    return text;
 }
 
 
 static bool
-time_find(const reader_t *r, names_t names, int64_t *ret)
+time_in(const reader_t *r, where_e where, members_t members, int64_t *ret)
 {
-    int                i;
-    size_t             n;
-    coco_json_value_t  value;
+    size_t                    i;
+    const coco_json_value_t  *value;
 
-    for (i = DATA; i < WHERE; i++) {
-        for (n = 0; names[n] != NULL; n++) {
-            if (member_find(&r->where[i], names[n], COCO_JSON_STRING, &value)
-                && coco_time_parse(ret, value.string) == COCO_OK)
-            {
-                return true;
-            }
+    for (i = 0; members[i] != NOTHING; i++) {
+        value = &r->members[where][members[i]];
+
+        if (type_is(value, COCO_JSON_STRING)
+            && coco_time_parse(ret, value->string) == COCO_OK)
+        {
+            return true;
+        }
+
+        if (type_is(value, COCO_JSON_NUMBER) && value->integer
+            && value->int64 > 0 && value->int64 < YEAR_10000_MS)
+        {
+            *ret = value->int64 < SECONDS_MAX ? value->int64 * 1000
+                                              : value->int64;
+            return true;
         }
     }
 
@@ -503,12 +635,7 @@ time_find(const reader_t *r, names_t names, int64_t *ret)
 
 
 static bool
-member_find(const coco_json_value_t *object, const char *name,
-    coco_json_type_e type, coco_json_value_t *ret)
+type_is(const coco_json_value_t *value, coco_json_type_e type)
 {
-    coco_str_t  names = { name, strlen(name) };
-
-    coco_message_members(object, &names, 1, ret);
-
-    return coco_message_has(ret) && ret->type == type;
+    return coco_message_has(value) && value->type == type;
 }

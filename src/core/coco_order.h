@@ -28,8 +28,9 @@ typedef struct {
 } coco_webhook_event_t;
 
 /* The partner's own id of the event; without one it is made of what tells
- * its events apart (the delivery, the event's name, its time), without that of
- * the whole payload. COCO_ERROR: the payload is no JSON object. */
+ * its events apart (the event's name, the delivery, its status and the time),
+ * without the delivery or the time of the whole payload. COCO_ERROR: the
+ * payload is no JSON object. */
 int coco_webhook_identify(coco_webhook_event_t *ret, coco_partner_e partner,
     coco_str_t payload, coco_error_t *err);
 
@@ -51,8 +52,8 @@ typedef struct {
     coco_str_t           external_id;
     coco_str_t           store;         /* data NULL: not said; so are these */
     coco_str_t           vehicle;       /* the partner's id of the robot */
-    coco_str_t           reason;        /* CANCEL: always said */
-    coco_order_place_t   pickup, dropoff;
+    coco_str_t           reason;        /* CANCEL: never absent */
+    coco_order_place_t   pickup, dropoff;    /* PLACE: both known */
     int64_t              order_at;      /* ms, the partner's; at most a day
                                            ahead of received_at */
     bool                 has_ready_at;
@@ -66,6 +67,7 @@ int coco_order_decode(coco_partner_order_t *ret, coco_partner_e partner,
     coco_str_t payload, int64_t received_at, char *buf, coco_error_t *err);
 
 /* For coco.order_apply() of the database. */
-void coco_order_encode(coco_json_out_t *out, const coco_partner_order_t *order);
+void coco_order_encode(coco_json_out_t *out,
+    const coco_partner_order_t *order);
 
 #endif /* COCO_ORDER_H */

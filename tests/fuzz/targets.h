@@ -16,6 +16,7 @@
 #include "coco_heartbeat.h"
 #include "coco_json_read.h"
 #include "coco_lid.h"
+#include "coco_order.h"
 #include "coco_queue_body.h"
 #include "coco_robot_event.h"
 #include "coco_supply.h"
@@ -521,6 +522,53 @@ fuzz_lid(coco_str_t text)
     FUZZ_CHECK(a.reference.data == NULL || a.reference.len > 0);
 
     FUZZ_ENCODE(coco_lid_data_encode(out, &a));
+}
+
+
+/* room is of the payload's size, no byte more. */
+static inline void
+fuzz_order_of(coco_partner_e partner, coco_str_t text)
+{
+    char                  *room = malloc(text.len > 0 ? text.len : 1);
+    coco_error_t           err;
+    coco_webhook_event_t   event;
+    coco_partner_order_t   order;
+
+    FUZZ_CHECK(room != NULL);
+
+    if (coco_webhook_identify(&event, partner, text, &err) != COCO_OK) {
+        fuzz_error_sound(&err);
+        FUZZ_CHECK(coco_order_decode(&order, partner, text, FUZZ_RECEIVED_AT,
+                                     room, &err) == COCO_ERROR);
+
+    } else if (coco_order_decode(&order, partner, text, FUZZ_RECEIVED_AT, room,
+                                 &err) != COCO_OK)
+    {
+        FUZZ_CHECK(event.len >= 1 && event.len <= COCO_WEBHOOK_EVENT_MAX);
+        fuzz_error_sound(&err);
+
+    } else if (order.action != COCO_ORDER_NOTHING) {
+        FUZZ_CHECK(order.external_id.len >= 1 && order.external_id.len <= 128);
+        FUZZ_CHECK(order.store.len <= 128 && order.vehicle.len <= 128);
+        FUZZ_CHECK(order.reason.len >= 1 && order.reason.len <= 256);
+        FUZZ_CHECK(order.order_at <= FUZZ_RECEIVED_AT + 86400000);
+        FUZZ_CHECK(order.action == COCO_ORDER_CANCEL
+                   || (order.pickup.known && order.dropoff.known));
+        FUZZ_CHECK(fabs(order.pickup.latitude) <= 90
+                   || !order.pickup.known);
+
+        FUZZ_ENCODE(coco_order_encode(out, &order));
+    }
+
+    free(room);
+}
+
+
+static inline void
+fuzz_order(coco_str_t text)
+{
+    fuzz_order_of(COCO_PARTNER_UBER, text);
+    fuzz_order_of(COCO_PARTNER_DOORDASH, text);
 }
 
 

@@ -57,6 +57,13 @@ lid_holds(void **state)
 
 
 static void
+order_holds(void **state)
+{
+    fuzz_order(((const test_file_t *) *state)->text);
+}
+
+
+static void
 supply_holds(void **state)
 {
     fuzz_supply(((const test_file_t *) *state)->text);
@@ -96,6 +103,10 @@ main(void)
     failed += test_files_run("tests/data/envelope/refuse", envelope_holds);
 
     failed += test_files_run("tests/fuzz/corpus/lid", lid_holds);
+    failed += test_files_run("tests/fuzz/corpus/order", order_holds);
+    failed += test_files_run("tests/data/order/accept", order_holds);
+    failed += test_files_run("tests/data/order/refuse", order_holds);
+
     failed += test_files_run("tests/fuzz/corpus/supply", supply_holds);
 
     return failed;
