@@ -138,7 +138,7 @@ static inline const char *
 city_trip_ids_fault(city_t *city, const coco_mds_told_t *told,
     const char *event, const char *state)
 {
-    bool      needs;
+    bool      needs, started = false;
     unsigned  i, other;
 
     static const char *const  engaged[] = {
@@ -163,6 +163,8 @@ city_trip_ids_fault(city_t *city, const coco_mds_told_t *told,
             return "a trip that is over";
         }
 
+        started |= city_trip(city, &told->trips[i])->started;
+
         for (other = 0; other < i; other++) {
             if (memcmp(&told->trips[i], &told->trips[other],
                        sizeof(coco_id_t)) == 0)
@@ -172,7 +174,8 @@ city_trip_ids_fault(city_t *city, const coco_mds_told_t *told,
         }
     }
 
-    return NULL;
+    return strcmp(event, "trip_resume") == 0 && !started
+           ? "trip_resume, and no trip has begun" : NULL;
 }
 
 

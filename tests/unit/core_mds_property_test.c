@@ -13,8 +13,8 @@
 #define T  INT64_C(1795000000000)
 
 #define ROBOTS        4
-#define DAYS          1500
-#define CONTROL_DAYS  200
+#define DAYS          600
+#define CONTROL_DAYS  100
 #define FACTS_MAX     160           /* of a robot in a day */
 #define ORDERS_MAX    CITY_TRIPS
 #define MEMORY_MAX    4096          /* bytes */
@@ -129,6 +129,17 @@ target(const robot_t *robot)
            : any_at(robot, "on_trip") ? "on_trip"
            : any_at(robot, "reserved") ? "reserved"
            : robot->serves ? "available" : "non_operational";
+}
+
+
+static bool
+is_there(const robot_t *robot)
+{
+    const char  *state = robot->city.state;
+
+    return strcmp(state, target(robot)) == 0
+           && (strcmp(state, "non_operational") != 0
+               || robot->city.maintenance == robot->maintained);
 }
 
 
@@ -253,8 +264,7 @@ fact_tell(robot_t *robot, const char *kind, const char *data, spoil_pt spoil)
         fault = city_take(&robot->city, told, count);
     }
 
-    return fault == NULL && strcmp(robot->city.state, target(robot)) != 0
-           ? "not where it is" : fault;
+    return fault == NULL && !is_there(robot) ? "not where it is" : fault;
 }
 
 
