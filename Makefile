@@ -95,7 +95,7 @@ $(BUILD)/tests/planner.so: tests/planner/planner.c $(CORE_SRC) \
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) -fPIC -shared -Isrc/core -o $@ $< $(CORE_SRC) \
-	    -lcrypto -lm
+	    -lcrypto -ljansson -lm
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -164,7 +164,8 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(CORE_SRC) $(wildcard src/core/*.h \
                                            tests/fuzz/*.h)
 	@mkdir -p $(@D)
 	clang -std=gnu11 -O1 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined \
-	    -fno-sanitize-recover=all -Isrc/core -o $@ $< $(CORE_SRC) -lcrypto -lm
+	    -fno-sanitize-recover=all -Isrc/core -o $@ $< $(CORE_SRC) \
+	    -lcrypto -ljansson -lm
 
 fuzzers: $(FUZZERS)                 ## builds the fuzzers
 
