@@ -10,6 +10,7 @@
 
 #include "coco_delivery.h"
 #include "coco_lid.h"
+#include "coco_mds.h"
 
 
 #define LINE_MAX_BYTES  8192
@@ -30,11 +31,17 @@ static void lid_table_print(void);
 static void delivery_print(void);
 static void delivery_table_print(void);
 static void status_print(int status);
+static void mds_print(void);
+static void mds_arrow_print(int from, int to);
+static void mds_table_print(void);
+static void mds_cell_print(int from, int event);
+static void name_print(coco_str_t name);
 
 
 static const machine_t  machines[] = {
     { "<!-- machine lid -->\n", lid_print },
-    { "<!-- machine delivery -->\n", delivery_print }
+    { "<!-- machine delivery -->\n", delivery_print },
+    { "<!-- machine mds -->\n", mds_print }
 };
 
 static const char  section_end[] = "<!-- end -->\n";
@@ -299,7 +306,114 @@ delivery_table_print(void)
 static void
 status_print(int status)
 {
-    coco_str_t  name = coco_delivery_status_name(status);
+    name_print(coco_delivery_status_name(status));
+}
 
+
+static void
+mds_print(void)
+{
+    int  from, to;
+
+    printf("```mermaid\nstateDiagram-v2\n    [*] --> ");
+    name_print(coco_mds_state_name(COCO_MDS_REMOVED));
+    printf("\n");
+
+    for (from = 0; from < COCO_MDS_STATES; from++) {
+        for (to = 0; to < COCO_MDS_STATES; to++) {
+            mds_arrow_print(from, to);
+        }
+    }
+
+    printf("```\n\n");
+    mds_table_print();
+}
+
+
+/* One arrow for all events that lead there. */
+static void
+mds_arrow_print(int from, int to)
+{
+    int          event;
+    const char  *comma = NULL;
+
+    for (event = 0; event < COCO_MDS_EVENTS; event++) {
+
+        if (!coco_mds_allowed(from, event, to)) {
+            continue;
+        }
+
+        if (comma == NULL) {
+            printf("    ");
+            name_print(coco_mds_state_name(from));
+            printf(" --> ");
+            name_print(coco_mds_state_name(to));
+            comma = ": ";
+        }
+
+        printf("%s", comma);
+        name_print(coco_mds_event_name(event));
+        comma = ", ";
+    }
+
+    if (comma != NULL) {
+        printf("\n");
+    }
+}
+
+
+static void
+mds_table_print(void)
+{
+    int  event, state;
+
+    printf("| event |");
+
+    for (state = 0; state < COCO_MDS_STATES; state++) {
+        printf(" ");
+        name_print(coco_mds_state_name(state));
+        printf(" |");
+    }
+
+    printf("\n| --- |");
+
+    for (state = 0; state < COCO_MDS_STATES; state++) {
+        printf(" --- |");
+    }
+
+    for (event = 0; event < COCO_MDS_EVENTS; event++) {
+        printf("\n| ");
+        name_print(coco_mds_event_name(event));
+        printf(" |");
+
+        for (state = 0; state < COCO_MDS_STATES; state++) {
+            mds_cell_print(state, event);
+            printf(" |");
+        }
+    }
+
+    printf("\n");
+}
+
+
+static void
+mds_cell_print(int from, int event)
+{
+    int          to;
+    const char  *comma = " ";
+
+    for (to = 0; to < COCO_MDS_STATES; to++) {
+        if (coco_mds_allowed(from, event, to)) {
+            printf("%s", comma);
+            name_print(coco_mds_state_name(to));
+            comma = ", ";
+        }
+    }
+}
+
+
+static void
+name_print(coco_str_t name)
+{
     printf("%.*s", (int) name.len, name.data);
 }
