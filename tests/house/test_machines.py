@@ -30,7 +30,8 @@ def test_machines_are_drawn_as_they_are():
 
 def test_another_transition_would_be_seen():
     for line in ("    INIT --> COMPLETE: LID_CLOSED",
-                 "    AtDropoff --> Completed: complete\n"):
+                 "    AtDropoff --> Completed: complete\n",
+                 "    stopped --> on_trip: trip_resume, trip_start\n"):
         assert line in docs()
         spoilt = docs().replace(line, "    INIT --> Idle: LID_CLOSED")
         assert drawn(spoilt).stdout == docs()
