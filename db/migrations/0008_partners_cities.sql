@@ -677,7 +677,7 @@ returns table (serial text, device_id uuid, date timestamptz, id uuid,
 language plpgsql stable as $$
 declare
     vehicle coco.mds_vehicle;
-    trips   boolean;
+    trips   coco.mds_trip[];
     looked  integer := 0;
     taken   integer;
 begin
@@ -693,15 +693,20 @@ begin
             p_id := '00000000-0000-0000-0000-000000000000';
         end if;
 
-        trips := exists (
-            select from coco.mds_trip t
+        trips := array(
+            select t from coco.mds_trip t
              where t.device_id = vehicle.device_id and t.start_time < p_to
-               and coalesce(t.end_time, 'infinity') > p_from);
+               and coalesce(t.end_time, 'infinity') > p_from
+             order by t.start_time, t.trip_id);
 
         return query
         select vehicle.serial, vehicle.device_id, h.date, h.id,
-               case when trips
-                    then coco.mds_trips_at(vehicle.device_id, h.date) end,
+               case when trips <> '{}'
+                    then (select array_agg(t.trip_id)
+                            from unnest(trips) t
+                           where t.start_time <= h.date
+                             and coalesce(t.end_time, 'infinity') > h.date)
+               end,
                h.details
           from ((select s.date, s.id, s.details from coco.state_history s
                   where s.serial = vehicle.serial
