@@ -12,6 +12,7 @@
 #include "config.h"
 #include "config_options.h"
 #include "services/service.h"
+#include "sinks/partners.h"
 
 #define COCO_CONFIG_LINE         200      /* inih's, with its end */
 
@@ -67,6 +68,9 @@ static void coco_config_bus_check(coco_config_reader_t *r);
 static void coco_config_sqs_check(coco_config_reader_t *r);
 static void coco_config_url_check(coco_config_reader_t *r, const char *name,
     const char *url);
+static void coco_config_partners_check(coco_config_reader_t *r);
+static void coco_config_partner_needs(coco_config_reader_t *r,
+    const char *url, const char *name, const char *value);
 static void coco_config_postgres_check(coco_config_reader_t *r);
 static void coco_config_conninfo_put(FILE *out, const char *key,
     const char *value);
@@ -593,6 +597,7 @@ coco_config_check(coco_config_reader_t *r)
     coco_config_postgres_check(r);
     coco_config_bus_check(r);
     coco_config_sqs_check(r);
+    coco_config_partners_check(r);
 
     if (c->mqtt_shared_group && strpbrk(c->mqtt_shared_group, "/+#")) {
         coco_config_wrong(r, "mqtt.shared_group", "must not hold /, + or #");
@@ -770,8 +775,7 @@ coco_config_url_check(coco_config_reader_t *r, const char *name,
 
     if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0) {
         coco_config_wrong(r, name, "\"%s\" must begin with https:// or "
-                          "http://, as in https://sqs.%s.amazonaws.com/"
-                          "123456789012/robots", url, region);
+                          "http://", url);
         return;
     }
 
@@ -787,6 +791,64 @@ coco_config_url_check(coco_config_reader_t *r, const char *name,
     {
         coco_config_wrong(r, name, "is in the region %.*s; sqs.region says "
                           "%s", (int) len, host, region);
+    }
+}
+
+
+static void
+coco_config_partners_check(coco_config_reader_t *r)
+{
+    char                 error[512], *text;
+    coco_config_t       *c;
+    coco_partner_map_t   maps[COCO_PARTNERS];
+
+    c = r->config;
+
+    coco_config_url_check(r, "uber.base_url", c->uber_base_url);
+    coco_config_url_check(r, "uber.oauth_url", c->uber_oauth_url);
+    coco_config_url_check(r, "doordash.base_url", c->doordash_base_url);
+    coco_config_file_check(r, "partners.tls_ca_file", c->partners_tls_ca_file,
+                           NULL);
+
+    coco_config_partner_needs(r, c->uber_base_url, "uber.client_id",
+                              c->uber_client_id);
+    coco_config_partner_needs(r, c->uber_base_url, "uber.client_secret_file",
+                              c->uber_client_secret);
+    coco_config_partner_needs(r, c->doordash_base_url,
+                              "doordash.developer_id",
+                              c->doordash_developer_id);
+    coco_config_partner_needs(r, c->doordash_base_url, "doordash.key_id",
+                              c->doordash_key_id);
+    coco_config_partner_needs(r, c->doordash_base_url,
+                              "doordash.signing_secret_file",
+                              c->doordash_signing_secret);
+
+    if (c->partners_retry_min > c->partners_retry_max) {
+        coco_config_wrong(r, "partners.retry_min", "must not be above "
+                          "partners.retry_max");
+    }
+
+    if (c->uber_base_url == NULL && c->doordash_base_url == NULL) {
+        return;
+    }
+
+    if (coco_partners_map_load(maps, &text, c->partners_map, error,
+                               sizeof(error)) == COCO_OK)
+    {
+        free(text);
+    } else {
+        coco_config_wrong(r, "partners.map", "%s", error);
+    }
+}
+
+
+static void
+coco_config_partner_needs(coco_config_reader_t *r, const char *url,
+    const char *name, const char *value)
+{
+    if (url != NULL && value == NULL) {
+        coco_config_wrong(r, name, "missing; calls to %s have to show who we "
+                          "are", url);
     }
 }
 

@@ -25,8 +25,8 @@
 typedef enum {
     COCO_J_PARTITIONS = 0, COCO_J_OUTBOX, COCO_J_OUTBOX_RELAYED,
     COCO_J_LETTERS, COCO_J_LETTERS_MAX, COCO_J_WEBHOOKS, COCO_J_KEYS,
-    COCO_J_COMMANDS, COCO_J_ANOMALIES, COCO_J_QUOTES, COCO_J_SWEEP,
-    COCO_J_REPLAYS, COCO_J_STATEMENTS
+    COCO_J_COMMANDS, COCO_J_ANOMALIES, COCO_J_PUSHES, COCO_J_QUOTES,
+    COCO_J_SWEEP, COCO_J_REPLAYS, COCO_J_STATEMENTS
 } coco_janitor_statement_e;
 
 struct coco_janitor_s {
@@ -127,6 +127,17 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "delete from coco.anomaly where id = any (array("
     " select id from coco.anomaly"
     "  where created_at < now() - make_interval(days => ($1::int4[])[1])"
+    "  limit ($2::int4[])[1]))",
+    "ii", "janitor" },
+
+/* The history of a delivery that waits is whole. */
+[COCO_J_PUSHES] = {
+    "delete from coco.partner_push where id = any (array("
+    " select p.id from coco.partner_push p"
+    "  where p.done_at < now() - make_interval(days => ($1::int4[])[1])"
+    "   and not exists (select from coco.partner_push w"
+    "    where w.delivery_id = p.delivery_id and w.kind = 'STATUS'"
+    "     and w.state = 'PENDING')"
     "  limit ($2::int4[])[1]))",
     "ii", "janitor" },
 
@@ -272,6 +283,7 @@ coco_janitor_round(coco_janitor_t *j)
     rc |= coco_janitor_delete(j, COCO_J_KEYS, o->idempotency_hours);
     rc |= coco_janitor_delete(j, COCO_J_COMMANDS, o->command_days);
     rc |= coco_janitor_delete(j, COCO_J_ANOMALIES, o->anomaly_days);
+    rc |= coco_janitor_delete(j, COCO_J_PUSHES, o->push_days);
     rc |= coco_janitor_quotes(j);
 
     j->round_at = coco_clock_monotonic_us() / 1000

@@ -22,6 +22,7 @@ typedef struct {
     unsigned     idempotency_hours;   /* 24 */
     unsigned     command_days;        /* of those that have ended; 90 */
     unsigned     anomaly_days;        /* 90 */
+    unsigned     push_days;           /* of those that have ended; 30 */
     unsigned     online_ms;           /* of the dispatch service: a robot that
                                          is silent for longer is OFFLINE */
 

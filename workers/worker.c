@@ -28,6 +28,8 @@ static int coco_worker_queues_start(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_robots_start(coco_worker_t *w, char *error,
     size_t error_size);
+static int coco_worker_partners_start(coco_worker_t *w, char *error,
+    size_t error_size);
 static int coco_worker_bus_start(coco_worker_t *w);
 static int coco_worker_pulse_start(coco_worker_t *w);
 static int coco_worker_janitor_start(coco_worker_t *w);
@@ -99,7 +101,8 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
     }
 
     if (coco_worker_queues_start(w, error, error_size) != COCO_OK
-        || coco_worker_robots_start(w, error, error_size) != COCO_OK)
+        || coco_worker_robots_start(w, error, error_size) != COCO_OK
+        || coco_worker_partners_start(w, error, error_size) != COCO_OK)
     {
         goto failed;
     }
@@ -369,6 +372,17 @@ coco_worker_robots_start(coco_worker_t *w, char *error, size_t error_size)
 
 
 static int
+coco_worker_partners_start(coco_worker_t *w, char *error, size_t error_size)
+{
+    if ((w->config->service_bits & COCO_SERVICE_INTEGRATIONS) == 0) {
+        return COCO_OK;
+    }
+
+    return coco_partners_start(&w->partners, w->config, error, error_size);
+}
+
+
+static int
 coco_worker_bus_start(coco_worker_t *w)
 {
     const coco_config_t        *c;
@@ -441,6 +455,7 @@ coco_worker_janitor_start(coco_worker_t *w)
         = (unsigned) w->config->janitor_idempotency_hours;
     options.command_days = (unsigned) w->config->janitor_command_days;
     options.anomaly_days = (unsigned) w->config->janitor_anomaly_days;
+    options.push_days = (unsigned) w->config->janitor_push_days;
     options.online_ms = (unsigned) w->config->dispatch_online_seconds * 1000;
     options.services = w->config->service_bits;
     options.bus = w->lanes[COCO_LANE_BUS] != NULL;
@@ -550,6 +565,10 @@ coco_worker_stop(coco_worker_t *w)
 
     if (w->commands != NULL) {
         coco_commands_stop(w->commands);
+    }
+
+    if (w->partners != NULL) {
+        coco_partners_stop(w->partners);
     }
 
     if (w->relay != NULL) {

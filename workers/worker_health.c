@@ -40,6 +40,7 @@ coco_worker_alive(coco_worker_t *w)
     int                        i;
     bool                       alive;
     coco_commands_status_t     commands;
+    coco_partners_status_t     partners;
     coco_emitter_status_t      emitter;
     coco_source_bus_status_t   bus;
     coco_source_sqs_status_t   sqs;
@@ -52,6 +53,11 @@ coco_worker_alive(coco_worker_t *w)
     if (w->commands != NULL) {
         coco_commands_status(w->commands, &commands);
         alive &= commands.alive;
+    }
+
+    if (w->partners != NULL) {
+        coco_partners_status(w->partners, &partners);
+        alive &= partners.alive;
     }
 
     for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
@@ -284,6 +290,7 @@ static void
 coco_worker_robots_encode(coco_json_out_t *out, coco_worker_t *w)
 {
     coco_commands_status_t  commands;
+    coco_partners_status_t  partners;
 
     if (w->tasks != NULL) {
         coco_json_name(out, "tasks");
@@ -301,6 +308,19 @@ coco_worker_robots_encode(coco_json_out_t *out, coco_worker_t *w)
         coco_json_bool(out, commands.alive);
         coco_json_name(out, "connected");
         coco_json_bool(out, commands.connected);
+        coco_json_object_close(out);
+    }
+
+    if (w->partners != NULL) {
+        coco_partners_status(w->partners, &partners);
+        coco_json_name(out, "partners");
+        coco_json_object_open(out);
+        coco_json_name(out, "alive");
+        coco_json_bool(out, partners.alive);
+        coco_json_name(out, "sending");
+        coco_json_bool(out, partners.sending);
+        coco_json_name(out, "inFlight");
+        coco_json_int(out, partners.in_flight);
         coco_json_object_close(out);
     }
 }

@@ -15,6 +15,7 @@
 #include "mds.h"
 #include "metrics.h"
 #include "sinks/commands.h"
+#include "sinks/partners.h"
 #include "sinks/pulse.h"
 #include "sinks/relay.h"
 #include "sources/bus.h"
@@ -39,6 +40,7 @@ struct coco_worker_s {
     coco_source_inbox_t  *inbox;
     coco_source_tasks_t  *tasks;
     coco_commands_t      *commands;
+    coco_partners_t      *partners;
     coco_source_bus_t    *rabbitmq;
     coco_source_bus_t    *kafka;
     coco_relay_t         *relay;

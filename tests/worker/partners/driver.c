@@ -1,0 +1,79 @@
+/*
+ * Runs the sender of pushes, for the suite beside it, until "stop" or the end
+ * of stdin; one command a line, answers on stdout. The configuration is the
+ * worker's, from the environment. Must never decide whether a test has passed.
+ *
+ *     status     -> status ALIVE SENDING IN_FLIGHT
+ *     metrics    -> what Prometheus would read, then "."
+ *     stop       -> stopped MS
+ */
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "metrics.h"
+#include "sinks/partners.h"
+#include "sinks/retry.h"
+
+
+static void
+driver_metrics(void)
+{
+    char    *text;
+    size_t   len;
+
+    text = coco_metrics_encode(&len);
+    printf("%s.\n", text ? text : "");
+    free(text);
+}
+
+
+int
+main(void)
+{
+    char                     line[256], error[640];
+    int64_t                  begin;
+    coco_config_t            config;
+    coco_partners_t         *partners;
+    coco_partners_status_t   status;
+
+    signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+
+    if (coco_config_load(&config, NULL, NULL, stderr) != COCO_OK) {
+        return 1;
+    }
+
+    coco_log_init((coco_log_level_e) config.log_level, COCO_LOG_TEXT);
+
+    if (coco_partners_start(&partners, &config, error, sizeof(error))
+        != COCO_OK)
+    {
+        fprintf(stderr, "%s\n", error);
+        return 1;
+    }
+
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        if (strcmp(line, "status\n") == 0) {
+            coco_partners_status(partners, &status);
+            printf("status %d %d %u\n", status.alive, status.sending,
+                   status.in_flight);
+
+        } else if (strcmp(line, "metrics\n") == 0) {
+            driver_metrics();
+
+        } else if (strcmp(line, "stop\n") == 0) {
+            break;
+        }
+    }
+
+    begin = coco_clock_monotonic_us();
+    coco_partners_stop(partners);
+    coco_config_free(&config);
+    printf("stopped %lld\n",
+           (long long) (coco_clock_monotonic_us() - begin) / 1000);
+
+    return 0;
+}

@@ -1,0 +1,151 @@
+"""What partners are told: all of it, in order, and in the forms of the map."""
+
+import json
+
+import jwt
+import native
+from native import until
+from partnersdriver import SIGNING_SECRET, STATUSES, body_status
+
+
+DOORDASH = ["created", "confirmed", "enroute_to_pickup", "arrived_at_pickup",
+            "picked_up", "enroute_to_dropoff", "arrived_at_dropoff",
+            "delivered"]
+
+
+def test_a_delivery_is_told_in_order(servers, partner, drive):
+    drive()
+    servers.robot("R-1")
+    identity = servers.deliver("D-1")
+    until(lambda: servers.pending() == 0)
+    calls = partner.of("D-1")
+    assert [body_status(call) for call in calls] == DOORDASH
+    assert {call.path for call in calls} == {"/v3/updateVehicleStatus"}
+    rows = servers.pushes(identity, "id::text, body, state, attempted,"
+                          " jsonb_array_length(attempts)")
+    assert [(key, body.encode()) for key, body, *_ in rows] == [
+        (call.key, call.body) for call in calls]
+    assert {tuple(row[2:]) for row in rows} == {("DELIVERED", 1, 1)}
+
+
+def test_doordash_is_shown_a_token_of_ours(servers, partner, drive):
+    drive()
+    servers.robot("R-1", 34.5, -118.25, 40)
+    servers.query("insert into coco.external_robot_mapping (provider,"
+                  " provider_vehicle_id, serial)"
+                  " values ('doordash', 'V-1', 'R-1'),"
+                  " ('uber', 'U-1', 'R-1')")
+    servers.deliver("D-1", statuses=["Assigned"])
+    until(lambda: servers.pending() == 0)
+    call = partner.of("D-1")[0]
+    token = call.authorization.split(" ")[1]
+    assert jwt.get_unverified_header(token) == {
+        "alg": "HS256", "typ": "JWT", "dd-ver": "DD-JWT-V1"}
+    claims = jwt.decode(token, jwt.utils.base64url_decode(SIGNING_SECRET),
+                        ["HS256"], audience="doordash")
+    assert (claims["iss"], claims["kid"]) == ("developer-1", "key-1")
+    body = json.loads(call.body)
+    assert body.pop("timestamp").endswith("Z")
+    assert body == {
+        "external_delivery_id": "D-1", "vehicle_id": "V-1",
+        "delivery_status": "confirmed", "battery_percent": 40,
+        "vehicle_location": {"lat": 34.5, "lng": -118.25}}
+
+
+def test_uber_is_shown_one_token_of_its_server(servers, partner, drive):
+    drive()
+    for n in range(20):
+        servers.deliver("U-%d" % n, provider="uber", statuses=["Canceled"])
+    until(lambda: servers.pending() == 0)
+    assert len(partner.fetches) == 1
+    assert sorted(partner.fetches[0][0].decode().split("&")) == [
+        "client_id=client-1", "client_secret=a%20secret%20%26%20more%3D",
+        "grant_type=client_credentials", "scope=eats.deliveries"]
+    assert len(partner.calls) == 20
+    assert {c.authorization for c in partner.calls} == {"Bearer token-1"}
+    assert {body_status(c) for c in partner.calls} == {"CANCELED"}
+
+
+def test_a_robot_without_mapping_goes_by_its_serial(servers, partner, drive):
+    drive()
+    servers.deliver("D-1", serial="R-9", statuses=["Assigned"])
+    until(lambda: servers.pending() == 0)
+    body = json.loads(partner.of("D-1")[0].body)
+    assert body["vehicle_id"] == "R-9" and "vehicle_location" not in body
+
+
+def test_others_are_told_nothing(servers, partner, drive):
+    driver = drive(uber_base_url=None)
+    servers.deliver("X-1", provider=None)
+    servers.deliver("X-2", provider="own")
+    identity = servers.deliver("U-1", provider="uber")
+    until(lambda: servers.pending() == 0)
+    assert servers.pushes(identity) == [(s, "SKIPPED") for s in STATUSES]
+    assert servers.query("select count(*) from coco.partner_push")[0][0] == 8
+    assert partner.calls == []
+    assert driver.metric("coco_pushes_skipped_total", "uber") == 8
+
+
+def test_a_word_that_the_map_lacks_is_skipped(servers, partner, drive,
+                                              tmp_path):
+    with open(native.ROOT + "/conf/partners.json") as file:
+        table = json.load(file)
+    table["doordash"]["statuses"]["AtPickup"] = None
+    table["doordash"]["status"]["method"] = "PUT"
+    table["doordash"]["headers"] = {"X-Fleet": "coco"}
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps(table))
+    drive(partners_map=str(path))
+    identity = servers.deliver("D-1")
+    until(lambda: servers.pending() == 0)
+    assert partner.statuses("D-1") == [s for s in DOORDASH
+                                       if s != "arrived_at_pickup"]
+    assert (("AtPickup", "SKIPPED") in servers.pushes(identity))
+    assert {(c.method, c.headers["X-Fleet"]) for c in partner.calls} == {
+        ("PUT", "coco")}
+
+
+def test_one_sends_at_a_time(servers, partner, drive):
+    first = drive().sends()
+    second = drive()
+    until(lambda: second.status()[0] == 1)
+    assert second.status()[1] == 0
+    servers.deliver("D-1")
+    until(lambda: servers.pending() == 0)
+    first.kill()
+    second.sends()
+    servers.deliver("D-2")
+    until(lambda: servers.pending() == 0)
+    assert partner.statuses("D-1") == partner.statuses("D-2") == DOORDASH
+
+
+def test_a_stop_ends_what_is_under_way(servers, partner, drive):
+    driver = drive().sends()
+    identity = servers.deliver("D-1", statuses=["Created"])
+    until(lambda: partner.calls)
+    assert int(driver.ask("stop", "stopped")[-1].split()[1]) < 2500
+    assert servers.pushes(identity) == [("Created", "DELIVERED")]
+
+
+def test_pushes_use_their_index(servers):
+    """A day of outage: what waits slows no claim."""
+    servers.query(
+        "insert into coco.delivery (provider, external_id, status,"
+        " pickup_latitude, pickup_longitude, dropoff_latitude,"
+        " dropoff_longitude, created_at, updated_at)"
+        " select 'uber', 'U-' || n, 'Created', 1, 2, 3, 4, now(), now()"
+        " from generate_series(1, 5000) n")
+    servers.query(
+        "insert into coco.partner_push (id, provider, delivery_id, kind,"
+        " number, status, ts, due_at)"
+        " select gen_random_uuid(), 'uber', d.id, 'STATUS', n, 'Created',"
+        " now(), case n when 1 then now() + interval '1 hour' end"
+        " from coco.delivery d, generate_series(1, 4) n")
+    servers.query("analyze coco.partner_push")
+    plan = "\n".join(row[0] for row in servers.query(
+        "explain (analyze, buffers) select id from coco.partner_push"
+        " where provider = 'uber' and state = 'PENDING'"
+        "  and due_at <= (select clock_timestamp())"
+        " order by due_at limit 16 for update skip locked"))
+    assert "Index Scan using partner_push_due" in plan, plan
+    assert "Rows Removed by Filter" not in plan, plan
