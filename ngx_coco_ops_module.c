@@ -8,6 +8,7 @@
 #include "ngx_coco_base.h"
 #include "ngx_coco_ops_delivery.h"
 #include "ngx_coco_ops_lid.h"
+#include "ngx_coco_ops_mds.h"
 #include "ngx_coco_ops_patch.h"
 #include "ngx_coco_ops_read.h"
 #include "ngx_coco_ops_robot.h"
@@ -181,6 +182,54 @@ static const ngx_coco_route_t  ngx_coco_ops_routes[] = {
       ngx_coco_ops_doordash_handler,
       ngx_coco_ops_doordash_check },
 
+    { NGX_HTTP_GET,
+      ngx_string("/mds/vehicles"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_vehicles_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/mds/vehicles/status"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_statuses_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/mds/vehicles/{device_id}"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_vehicle_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/mds/vehicles/status/{device_id}"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_status_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/mds/trips"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_trips_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/mds/telemetry"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_telemetry_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/mds/events/recent"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_recent_handler },
+
+    { NGX_HTTP_GET,
+      ngx_string("/mds/events/historical"),
+      ngx_string("mds:read"),
+      0,
+      ngx_coco_mds_historical_handler },
+
     { 0, ngx_null_string, ngx_null_string, 0, NULL }
 };
 
@@ -204,6 +253,20 @@ static ngx_command_t  ngx_coco_ops_commands[] = {
     { ngx_string("coco_doordash_token"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
       ngx_coco_ops_doordash_token,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("coco_mds_provider"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_coco_mds_provider,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("coco_mds_vehicle"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_coco_mds_vehicle,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -418,7 +481,8 @@ ngx_coco_ops(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     };
 
     if (ngx_coco_ops_read_init(cf) != NGX_OK
-        || ngx_coco_delivery_init(cf) != NGX_OK)
+        || ngx_coco_delivery_init(cf) != NGX_OK
+        || ngx_coco_mds_init(cf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }

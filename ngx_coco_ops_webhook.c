@@ -339,6 +339,8 @@ ngx_coco_ops_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->uber_keys, prev->uber_keys, NULL);
     ngx_conf_merge_ptr_value(conf->doordash_tokens, prev->doordash_tokens,
                              NULL);
+    ngx_conf_merge_str_value(conf->mds.provider, prev->mds.provider, "");
+    ngx_conf_merge_str_value(conf->mds.vehicle, prev->mds.vehicle, "");
 
     return NGX_CONF_OK;
 }

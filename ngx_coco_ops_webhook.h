@@ -7,6 +7,7 @@
 #define NGX_COCO_OPS_WEBHOOK_H
 
 #include "ngx_coco.h"
+#include "ngx_coco_ops_mds_reply.h"
 #include "ngx_coco_route.h"
 
 /* CONTRACT "Bodies" */
@@ -18,6 +19,7 @@ typedef struct {
                                          webhooks are refused */
     ngx_array_t  *doordash_tokens;    /* secrets of ngx_coco_webhook.h, by
                                          scheme; NULL: likewise */
+    ngx_coco_mds_conf_t  mds;
 } ngx_coco_ops_loc_conf_t;
 
 extern ngx_module_t  ngx_coco_ops_module;
