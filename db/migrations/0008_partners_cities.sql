@@ -443,13 +443,20 @@ begin
                      where p.id = p_id)
         for no key update;
 
+    -- a later one that is being claimed is seen as such, or is not claimed
+    perform from coco.partner_push p
+      where p.delivery_id = (select o.delivery_id from coco.partner_push o
+                              where o.id = p_id)
+        and p.kind = 'STATUS' and p.state = 'PENDING'
+      order by p.id for update;
+
     select * into push from coco.partner_push p where p.id = p_id;
 
     if push.state = 'PENDING' then
         return true;
     end if;
 
-    if push.state <> 'REFUSED'
+    if push.state is distinct from 'REFUSED'
        or exists (select from coco.partner_push p
                    where p.delivery_id = push.delivery_id
                      and p.number > push.number
