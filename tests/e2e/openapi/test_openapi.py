@@ -4,6 +4,7 @@ is away: see t/) seen; and against the route tables of the sources."""
 
 import contextlib
 import copy
+import hmac
 import json
 import queue
 import threading
@@ -281,6 +282,29 @@ def beacon_calls(system, robot):
     yield "getVirtualRobot", 404, {"id": NONE}, {}
 
 
+def partner_calls(system, robot):
+    key = system.secret("uber.key").encode()
+    token = {"Authorization": "Bearer " + system.secret("doordash.token")}
+    large = b"{" + b" " * 1048576
+
+    def signed(text):
+        return {"x-uber-signature": hmac.new(key, text, "sha256").hexdigest()}
+
+    for name, known in (("postUberWebhook", signed),
+                        ("postDoorDashWebhook", lambda text: token)):
+        text = json.dumps({"kind": "event.courier_update",
+                           "note": robot}).encode()
+        for _ in range(2):
+            yield name, 200, {}, {"headers": {**known(text), **JSON},
+                                  "data": text}
+        yield name, 400, {}, {"headers": {**known(b"{"), **JSON},
+                              "data": b"{"}
+        yield name, 401, {}, {"headers": JSON, "data": text}
+        yield name, 413, {}, {"headers": {**known(large), **JSON},
+                              "data": large}
+        yield name, 415, {}, {"headers": known(text), "data": text}
+
+
 def calls(system, robot, letter, deliveries, outcomes):
     """(operation, status, path's parameters, requests' arguments)"""
     here, nobody = {"serial": robot}, {"serial": "nobody-at-all"}
@@ -340,6 +364,7 @@ def calls(system, robot, letter, deliveries, outcomes):
                                          "data": LARGE[:65537]}
     yield "postDriveUWebhook", 415, {}, {"headers": known, "data": b"{}"}
 
+    yield from partner_calls(system, robot)
     yield from delivery_calls(system, robot, deliveries)
     yield from lid_calls(system, robot + "-lid", outcomes)
     yield from dispatch_calls(system, robot)
