@@ -16,6 +16,7 @@
 #include "coco_heartbeat.h"
 #include "coco_json_read.h"
 #include "coco_lid.h"
+#include "coco_mds.h"
 #include "coco_order.h"
 #include "coco_queue_body.h"
 #include "coco_robot_event.h"
@@ -643,6 +644,98 @@ fuzz_supply(coco_str_t text)
                                        &robot, &err) == COCO_OK);
     FUZZ_CHECK(coco_supply_line_encode(again, serial, &robot) == len);
     FUZZ_CHECK(memcmp(line, again, len) == 0);
+}
+
+/* Text up to the separator, which *text is then behind. */
+static inline coco_str_t
+fuzz_token(coco_str_t *text, char separator)
+{
+    const char  *end = text->len > 0 ? memchr(text->data, separator,
+                                              text->len) : NULL;
+    coco_str_t   token = { text->data, end != NULL
+                                       ? (size_t) (end - text->data)
+                                       : text->len };
+
+    text->data += token.len + (end != NULL);
+    text->len -= token.len + (end != NULL);
+
+    return token;
+}
+
+
+static inline void
+fuzz_mds_apply(coco_mds_vehicle_t *vehicle, const coco_mds_fact_t *fact)
+{
+    unsigned          i, count;
+    int64_t           told_at = vehicle->told_at;
+    coco_mds_told_t   told[COCO_MDS_TOLD_MAX];
+    coco_mds_state_e  state = vehicle->state;
+
+    count = coco_mds_apply(vehicle, fact, told);
+
+    FUZZ_CHECK(count <= COCO_MDS_TOLD_MAX);
+    FUZZ_CHECK(coco_mds_vehicle_sound(vehicle));
+
+    for (i = 0; i < count; i++) {
+        if (told[i].event == COCO_MDS_EVENTS) {
+            FUZZ_CHECK(told[i].starts != told[i].ends);
+            FUZZ_CHECK(told[i].at >= told_at);
+
+        } else {
+            FUZZ_CHECK(coco_mds_allowed(state, told[i].event, told[i].state));
+            FUZZ_CHECK(told[i].at > told_at);
+        }
+
+        state = told[i].state;
+        told_at = told[i].at;
+    }
+}
+
+
+/* The first line is a memory, or empty: a vehicle that is new; the others are
+ * facts: their kind, a space, their data. */
+static inline void
+fuzz_mds(coco_str_t text)
+{
+    char                memory[4096], again[4096];
+    coco_str_t          line = fuzz_token(&text, '\n'), kind;
+    coco_error_t        err;
+    coco_json_out_t     out;
+    coco_mds_fact_t     fact;
+    coco_mds_vehicle_t  vehicle = COCO_MDS_VEHICLE_NEW;
+
+    if (line.len > 0
+        && coco_mds_decode(&vehicle, line, &err) != COCO_OK)
+    {
+        fuzz_error_sound(&err);
+        return;
+    }
+
+    FUZZ_CHECK(coco_mds_vehicle_sound(&vehicle));
+
+    while (text.len > 0) {
+        line = fuzz_token(&text, '\n');
+        kind = fuzz_token(&line, ' ');
+
+        if (coco_mds_fact_decode(&fact, kind, FUZZ_RECEIVED_AT, line, &err)
+            != COCO_OK)
+        {
+            fuzz_error_sound(&err);
+            continue;
+        }
+
+        fuzz_mds_apply(&vehicle, &fact);
+    }
+
+    coco_json_out_init(&out, memory, sizeof(memory));
+    coco_mds_encode(&out, &vehicle);
+    FUZZ_CHECK(coco_json_out_ok(&out));
+    line = (coco_str_t) { memory, out.len };
+    FUZZ_CHECK(coco_mds_decode(&vehicle, line, &err) == COCO_OK);
+
+    coco_json_out_init(&out, again, sizeof(again));
+    coco_mds_encode(&out, &vehicle);
+    FUZZ_CHECK(coco_str_equal(line, (coco_str_t) { again, out.len }));
 }
 
 #endif /* COCO_FUZZ_TARGETS_H */

@@ -70,6 +70,13 @@ supply_holds(void **state)
 }
 
 
+static void
+mds_holds(void **state)
+{
+    fuzz_mds(((const test_file_t *) *state)->text);
+}
+
+
 int
 main(void)
 {
@@ -108,6 +115,7 @@ main(void)
     failed += test_files_run("tests/data/order/refuse", order_holds);
 
     failed += test_files_run("tests/fuzz/corpus/supply", supply_holds);
+    failed += test_files_run("tests/fuzz/corpus/mds", mds_holds);
 
     return failed;
 }
