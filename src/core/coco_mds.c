@@ -430,12 +430,12 @@ starts(const coco_mds_trip_t *trip)
 static coco_mds_state_e
 trips_state(const coco_mds_vehicle_t *vehicle, const coco_mds_trip_t *but)
 {
-    unsigned                rank = 0;
-    const coco_mds_trip_t  *trip, *end;
+    unsigned                i, rank = 0;
+    const coco_mds_trip_t  *trip;
 
-    end = vehicle->trips + vehicle->ntrips;
+    for (i = 0; i < vehicle->ntrips; i++) {
+        trip = &vehicle->trips[i];
 
-    for (trip = vehicle->trips; trip < end; trip++) {
         if (trip != but && phases[trip->phase].rank > rank) {
             rank = phases[trip->phase].rank;
         }
