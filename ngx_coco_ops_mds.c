@@ -3,11 +3,11 @@
  * how errors are told.
  */
 
+#include "ngx_coco_ops_conf.h"
 #include "ngx_coco_ops_mds.h"
 #include "ngx_coco_ops_mds_hour.h"
 #include "ngx_coco_ops_mds_page.h"
 #include "ngx_coco_ops_mds_reply.h"
-#include "ngx_coco_ops_webhook.h"
 #include "ngx_coco_reply.h"
 
 

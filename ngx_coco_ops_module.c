@@ -6,6 +6,7 @@
 #include "ngx_coco.h"
 #include "ngx_coco_args.h"
 #include "ngx_coco_base.h"
+#include "ngx_coco_ops_conf.h"
 #include "ngx_coco_ops_delivery.h"
 #include "ngx_coco_ops_lid.h"
 #include "ngx_coco_ops_mds.h"

@@ -7,22 +7,10 @@
 #define NGX_COCO_OPS_WEBHOOK_H
 
 #include "ngx_coco.h"
-#include "ngx_coco_ops_mds_reply.h"
 #include "ngx_coco_route.h"
 
 /* CONTRACT "Bodies" */
 #define NGX_COCO_WEBHOOK_BODY_MAX  (1024 * 1024)
-
-/* A location's configuration of the ops module. */
-typedef struct {
-    ngx_array_t  *uber_keys;          /* of ngx_str_t; NULL: none, and all
-                                         webhooks are refused */
-    ngx_array_t  *doordash_tokens;    /* secrets of ngx_coco_webhook.h, by
-                                         scheme; NULL: likewise */
-    ngx_coco_mds_conf_t  mds;
-} ngx_coco_ops_loc_conf_t;
-
-extern ngx_module_t  ngx_coco_ops_module;
 
 /* coco_uber_signing_key <file>, coco_doordash_token bearer|basic <file>; both
  * repeatable */
@@ -30,9 +18,6 @@ char *ngx_coco_ops_uber_signing_key(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_coco_ops_doordash_token(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-
-void *ngx_coco_ops_create_loc_conf(ngx_conf_t *cf);
-char *ngx_coco_ops_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 
 /* The routes' checks. Uber's sees to it that there is a signature, which the
  * handler verifies: it is of the body. */
