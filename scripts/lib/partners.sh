@@ -51,6 +51,27 @@ worker_own_partners() {
 }
 
 
+# Puts them into a rendered coco.conf, whose lines end with their names. For
+# those that are nowhere it says a port where nobody listens.
+partners_nginx() {
+    local name url scheme address path
+
+    for name in UBER DOORDASH; do
+        url=$(partner_url "$name") || continue
+        [[ $url =~ ^(https?)://([^/]+)(.*)$ ]] || return
+        scheme=${BASH_REMATCH[1]} address=${BASH_REMATCH[2]}
+        path=${BASH_REMATCH[3]}
+        [[ $scheme == http || $address =~ :[0-9]+$ ]] || address+=:443
+        sed -i -E "/; *# COCO_${name}_URL\$/{
+                s|server [^;]*;|server $address;|
+                s|proxy_pass http:(//[^/;]*)(/[^;]*);|proxy_pass $scheme:\1$path\2;|
+                s|proxy_pass http:(//[^/;]*);|proxy_pass $scheme:\1;|
+                s|(rewrite .* )\\\$1 break;|\1$path\\\$1 break;|
+            }" "$1" || return
+    done
+}
+
+
 start_partners() {
     launch partners "$root" /usr/bin/python3 tests/partners/server.py \
         --port "$partners_port" --uber-client "$uber_client_id" \

@@ -368,6 +368,8 @@ ngx_coco_reply_title(ngx_uint_t status)
         return coco_string("Unsupported Media Type");
     case 422:
         return coco_string("Unprocessable Content");
+    case NGX_HTTP_BAD_GATEWAY:
+        return coco_string("Bad Gateway");
     case NGX_HTTP_SERVICE_UNAVAILABLE:
         return coco_string("Service Unavailable");
     case NGX_HTTP_GATEWAY_TIME_OUT:
