@@ -1,11 +1,17 @@
 """What partners are told: all of it, in order, and in the forms of the map."""
 
+import glob
 import json
+import socket
+import subprocess
 
+import jsonschema
 import jwt
 import native
+import pytest
 from native import until
 from partnersdriver import SIGNING_SECRET, STATUSES, body_status
+from stack import PortBlock
 
 
 DOORDASH = ["created", "confirmed", "enroute_to_pickup", "arrived_at_pickup",
@@ -127,25 +133,127 @@ def test_a_stop_ends_what_is_under_way(servers, partner, drive):
     assert servers.pushes(identity) == [("Created", "DELIVERED")]
 
 
-def test_pushes_use_their_index(servers):
-    """A day of outage: what waits slows no claim."""
+def test_a_day_of_outage_slows_no_claim(servers, partner, drive):
+    """What waits is not read, nor is it held in memory."""
     servers.query(
         "insert into coco.delivery (provider, external_id, status,"
         " pickup_latitude, pickup_longitude, dropoff_latitude,"
         " dropoff_longitude, created_at, updated_at)"
-        " select 'uber', 'U-' || n, 'Created', 1, 2, 3, 4, now(), now()"
+        " select 'doordash', 'W-' || n, 'Created', 1, 2, 3, 4, now(), now()"
         " from generate_series(1, 5000) n")
     servers.query(
         "insert into coco.partner_push (id, provider, delivery_id, kind,"
         " number, status, ts, due_at)"
-        " select gen_random_uuid(), 'uber', d.id, 'STATUS', n, 'Created',"
+        " select gen_random_uuid(), 'doordash', d.id, 'STATUS', n, 'Created',"
         " now(), case n when 1 then now() + interval '1 hour' end"
         " from coco.delivery d, generate_series(1, 4) n")
     servers.query("analyze coco.partner_push")
-    plan = "\n".join(row[0] for row in servers.query(
-        "explain (analyze, buffers) select id from coco.partner_push"
-        " where provider = 'uber' and state = 'PENDING'"
-        "  and due_at <= (select clock_timestamp())"
-        " order by due_at limit 16 for update skip locked"))
-    assert "Index Scan using partner_push_due" in plan, plan
-    assert "Rows Removed by Filter" not in plan, plan
+    def used():
+        """How often the index, and how much of it, was read."""
+        return servers.query("select idx_scan, idx_tup_read"
+                             " from pg_stat_user_indexes"
+                             " where indexrelname = 'partner_push_due'")[0]
+
+    before = used()
+    driver = drive()
+    servers.deliver("D-1")
+    until(lambda: partner.statuses("D-1") == DOORDASH)
+    until(lambda: servers.pending() == 20000)
+    driver.end()                           # what it read is counted by then
+    until(lambda: used()[0] - before[0] > 8)
+    # all heads are read twice: by the one that takes over, and when counted
+    assert used()[1] - before[1] < 3 * 5000
+
+
+def test_bodies_are_as_the_schemas_say(servers, partner, drive):
+    """Those of the golden files, and those that leave."""
+    drive()
+    servers.robot("R-1")
+    for provider in ("uber", "doordash"):
+        servers.deliver("X-" + provider, provider=provider)
+    until(lambda: servers.pending() == 0)
+    for provider in ("uber", "doordash"):
+        with open("%s/tests/partners/schema/%s.json"
+                  % (native.ROOT, provider)) as file:
+            schemas = json.load(file)
+        for kind in ("status", "location"):
+            check = jsonschema.Draft7Validator(
+                dict(schemas[kind], definitions=schemas["definitions"]))
+            paths = glob.glob("%s/tests/data/partners/%s-%s*.json"
+                              % (native.ROOT, provider, kind))
+            assert paths
+            for path in paths:
+                with open(path) as file:
+                    check.validate(json.load(file))
+            bodies = [json.loads(call.body)
+                      for call in partner.of("X-" + provider)
+                      if (body_status(call) is not None) == (kind == "status")]
+            assert bodies or kind == "location"
+            for body in bodies:
+                check.validate(body)
+
+
+@pytest.fixture
+def tls(servers, partner, tmp_path):
+    """nginx that speaks HTTP/2 before the partner; its URL, its authority and
+    its log."""
+    block = PortBlock()
+    for name, subject in (("ca", "/CN=a test's"), ("key", "/CN=localhost")):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+             "-subj", subject, "-addext", "subjectAltName=DNS:localhost",
+             "-keyout", tmp_path / (name + ".key"),
+             "-out", tmp_path / (name + ".pem")],
+            check=True, capture_output=True)
+    (tmp_path / "nginx.conf").write_text("""
+        daemon off; pid %(folder)s/pid; error_log %(folder)s/error.log;
+        worker_processes 1; user root;
+        events { worker_connections 256; }
+        http {
+            log_format told '$server_protocol $connection $status';
+            access_log %(folder)s/access.log told;
+            client_body_temp_path %(folder)s/body;
+            proxy_temp_path %(folder)s/proxy;
+            fastcgi_temp_path %(folder)s/f; uwsgi_temp_path %(folder)s/u;
+            scgi_temp_path %(folder)s/s;
+            server {
+                listen 127.0.0.1:%(port)d ssl http2;
+                ssl_certificate %(folder)s/key.pem;
+                ssl_certificate_key %(folder)s/key.key;
+                location / { proxy_pass %(url)s; }
+            }
+        }""" % {
+            "folder": tmp_path, "port": block.first, "url": partner.url})
+    nginx = subprocess.Popen(
+        ["/usr/sbin/nginx", "-p", tmp_path, "-c", tmp_path / "nginx.conf"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until(lambda: socket.socket().connect_ex(("127.0.0.1", block.first)) == 0)
+    yield "https://localhost:%d" % block.first, tmp_path
+    nginx.terminate()
+    nginx.wait()
+    block.release()
+
+
+def test_over_tls_it_is_http_2(servers, partner, drive, tls):
+    url, folder = tls
+    drive(doordash_base_url=url, partners_tls_ca_file=folder / "key.pem")
+    for n in range(20):
+        servers.deliver("D-%d-" % n)
+    until(lambda: servers.pending() == 0)
+    said = [line.split() for line in
+            (folder / "access.log").read_text().splitlines()]
+    assert {(version, status) for version, _, status in said} == {
+        ("HTTP/2.0", "200")}
+    assert len(said) == 160
+    assert len({connection for _, connection, _ in said}) <= 2
+
+
+def test_a_certificate_of_others_is_refused(servers, partner, drive, tls):
+    url, folder = tls
+    drive(doordash_base_url=url, partners_tls_ca_file=folder / "ca.pem")
+    identity = servers.deliver("D-1", statuses=["Created"])
+    until(lambda: servers.pushes(identity, "attempted")[0][0] > 2)
+    said = servers.pushes(identity, "attempts")[0][0]
+    assert "certificate" in said[0]["error"]
+    assert partner.calls == []

@@ -1,0 +1,340 @@
+"""Partners that fail, hang, throttle and refuse; senders that are killed."""
+
+import email.utils
+import json
+import random
+import socket
+import time
+
+import pytest
+from native import until
+from partnersdriver import body_status, first_of_each
+from test_partners import DOORDASH
+
+
+def assert_whole(servers, partner, deliveries):
+    """Each sequence is there, in order, and repeated only as it was."""
+    for external, identity in deliveries.items():
+        calls = partner.of(external)
+        assert [body_status(c) for c in first_of_each(calls)] == DOORDASH
+        taken, bodies = [], {}
+        for call in calls:
+            if call.key not in bodies:     # all before it were taken
+                assert taken == list(bodies)
+            assert bodies.setdefault(call.key, call.body) == call.body
+            if call.status == 200 and call.key not in taken:
+                taken.append(call.key)
+        assert taken == [c.key for c in first_of_each(calls)]
+        assert {state for _, state in servers.pushes(identity)} == {
+            "DELIVERED"}
+
+
+def test_half_of_the_calls_fail_and_senders_are_killed(servers, partner,
+                                                       drive):
+    chance = random.Random(7)
+    partner.answer = lambda call, number: chance.choice(
+        [200, 200, 200, 500, 503, 408])
+    deliveries = {}
+    servers.robot("R-1")
+    driver = drive()
+    for n in range(24):
+        external = "D-%d-" % n
+        deliveries[external] = servers.deliver(external)
+        if n % 6 == 5:
+            begun = len(partner.calls)
+            until(lambda: len(partner.calls) > begun + chance.randrange(20))
+            driver.kill()
+            driver = drive()
+    until(lambda: servers.pending() == 0, 60)
+    assert_whole(servers, partner, deliveries)
+    assert any(c.status != 200 for c in partner.calls)
+    recorded = servers.query(
+        "select count(*) from coco.partner_push"
+        " where (attempts -> -1 ->> 'status')::int <> 200")[0][0]
+    assert recorded == 0
+    assert driver.status()[2] == 0
+
+
+def test_a_loss_of_postgres_loses_nothing(servers, partner, drive):
+    driver = drive().sends()
+    deliveries = {}
+    for n in range(6):
+        external = "D-%d-" % n
+        deliveries[external] = servers.deliver(external)
+    servers.stack.kill("postgres")
+    servers.stack.restart("postgres")
+    until(lambda: servers.pending() == 0, 60)
+    assert_whole(servers, partner, deliveries)
+    driver.sends()
+
+
+def test_a_refusal_is_set_aside(servers, partner, drive):
+    partner.answer = lambda call, number: (
+        422 if body_status(call) in ("picked_up", "delivered") else 200)
+    driver = drive()
+    identity = servers.deliver("D-1")
+    until(lambda: servers.pending() == 0)
+    assert [body_status(c) for c in partner.calls] == DOORDASH
+    states = dict(servers.pushes(identity))
+    assert states.pop("LoadedWaitingForPilot") == "REFUSED"
+    assert states.pop("Completed") == "REFUSED"
+    assert set(states.values()) == {"DELIVERED"}
+    letters = servers.query(
+        "select l.id, p.status, l.source, l.service, l.topic, l.reason,"
+        " convert_from(l.payload, 'UTF8') = p.body"
+        " from coco.dead_letter l join coco.partner_push p"
+        " on p.id = l.push_id order by p.number")
+    assert [row[1:] for row in letters] == [
+        (status, "partner", "integrations", "doordash",
+         'HTTP 422: {"said":"422"}', True)
+        for status in ("LoadedWaitingForPilot", "Completed")]
+    assert driver.metric("coco_pushes_refused_total") == 2
+    loaded, completed = (row[0] for row in letters)
+
+    # what came after the load was delivered; nothing comes after the end
+    assert servers.replay(loaded) == 409
+    partner.answer = lambda call, number: 200
+    assert servers.replay(completed) == 202
+    until(lambda: servers.query(
+        "select replay_outcome from coco.dead_letter where id = %s",
+        completed) == [("APPLIED",)])
+    last, repeat = partner.calls[-2:]
+    assert (last.key, last.body) == (repeat.key, repeat.body)
+    assert dict(servers.pushes(identity))["Completed"] == "DELIVERED"
+    assert len(partner.calls) == 9
+
+
+def test_a_replay_that_is_refused_again(servers, partner, drive):
+    partner.answer = lambda call, number: 410
+    drive()
+    servers.deliver("D-1", statuses=["Created"])
+    letter = until(lambda: servers.query("select id from coco.dead_letter"))
+    assert servers.replay(letter[0][0]) == 202
+    until(lambda: servers.query(
+        "select replay_outcome from coco.dead_letter where id = %s",
+        letter[0][0]) == [("REFUSED",)])
+    assert servers.query("select count(*) from coco.dead_letter") == [(2,)]
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 503, 302])
+def test_what_may_pass_is_tried_again(servers, partner, drive, status):
+    partner.answer = lambda call, number: 200 if number > 2 else status
+    drive()
+    identity = servers.deliver("D-1", statuses=["Created", "Assigned"])
+    until(lambda: servers.pending() == 0)
+    assert servers.pushes(identity, "attempted, state") == [
+        (4, "DELIVERED"), (1, "DELIVERED")]
+    assert len({c.key for c in partner.calls}) == 2
+    said = servers.pushes(identity, "attempts")[0][0]
+    assert [a["status"] for a in said] == [status] * 3 + [200]
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_honoured(servers, partner, drive, form):
+    def after():
+        return "2" if form == "seconds" else email.utils.formatdate(
+            time.time() + 3, usegmt=True)
+
+    partner.answer = lambda call, number: 200 if number else (
+        503, {"Retry-After": after()})
+    drive()
+    servers.deliver("D-1", statuses=["Created"])
+    until(lambda: servers.pending() == 0)
+    first, second = partner.calls
+    assert second.at - first.at > 1.5
+
+
+def test_429_holds_all_calls_up(servers, partner, drive):
+    partner.answer = lambda call, number: 200 if number else (
+        429, {"Retry-After": "1"})
+    drive(partners_concurrency=1)
+    for n in range(4):
+        servers.deliver("D-%d" % n, statuses=["Created"])
+    until(lambda: servers.pending() == 0)
+    first, *others = partner.calls
+    assert len(others) == 4
+    assert min(call.at for call in others) - first.at > 0.9
+
+
+def test_a_partner_that_only_fails_is_left_alone(servers, partner, drive):
+    partner.answer = lambda call, number: 500
+    driver = drive(partners_breaker_failures=5, partners_breaker_open="300ms",
+                   partners_concurrency=2)
+    for n in range(10):
+        servers.deliver("D-%d" % n, statuses=["Created", "Assigned"])
+    until(lambda: driver.metric("coco_partner_left_alone") == 1)
+    until(lambda: driver.logged("partner_left_alone") > 1)
+    opened = len(partner.calls)
+    assert opened <= 5 + 2 + 1           # its failures, one more, one probe
+    partner.answer = lambda call, number: 200
+    until(lambda: servers.pending() == 0)
+    assert driver.metric("coco_partner_left_alone") == 0
+    # one tried whether it is back, before the others came
+    probe, after = partner.calls[opened:opened + 2]
+    assert probe.status in (200, 500) and after.at > probe.at
+    for n in range(10):
+        assert partner.statuses("D-%d" % n) == DOORDASH[:2]
+
+
+def test_the_other_partner_goes_on(servers, partner, drive):
+    partner.answer = lambda call, number: (
+        None if call.path == "/v3/updateVehicleStatus" else 200)
+    drive()
+    for n in range(20):
+        servers.deliver("D-%d" % n, statuses=["Created"])
+    until(lambda: len(partner.calls) == 16)
+    servers.deliver("U-1", provider="uber", statuses=["Created", "Canceled"])
+    until(lambda: len(partner.of("U-1")) == 2)
+
+
+def test_one_that_hangs_is_given_up(servers, partner, drive):
+    partner.answer = lambda call, number: 200 if number else None
+    drive(partners_timeout="300ms")
+    identity = servers.deliver("D-1", statuses=["Created"])
+    until(lambda: servers.pending() == 0)
+    failed, taken = servers.pushes(identity, "attempts")[0][0]
+    assert "status" not in failed and "timed out" in failed["error"]
+    assert failed["ms"] >= 300 and taken["status"] == 200
+
+
+def test_nobody_listens(servers, partner, drive):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))      # and no listen: refused
+        drive(doordash_base_url="http://127.0.0.1:%d" % held.getsockname()[1])
+        identity = servers.deliver("D-1", statuses=["Created"])
+        until(lambda: servers.pushes(identity, "attempted")[0][0] > 2)
+    assert servers.pushes(identity) == [("Created", "PENDING")]
+
+
+def test_a_token_that_is_refused_is_fetched_anew(servers, partner, drive):
+    partner.answer = lambda call, number: (
+        200 if call.authorization == "Bearer token-2" else 401)
+    drive(partners_concurrency=4)
+    identity = servers.deliver("U-1", provider="uber",
+                               statuses=["Created", "Canceled"])
+    until(lambda: servers.pending() == 0)
+    assert len(partner.fetches) == 2
+    assert servers.pushes(identity, "attempted, state") == [
+        (1, "DELIVERED"), (1, "DELIVERED")]
+    assert [c.status for c in partner.calls] == [401, 200, 200]
+
+
+@pytest.mark.parametrize("provider", ["uber", "doordash"])
+def test_tokens_that_are_never_taken(servers, partner, drive, provider):
+    """They refuse us, not the push: it is not set aside."""
+    partner.answer = lambda call, number: 401
+    drive()
+    identity = servers.deliver("X-1", provider=provider,
+                               statuses=["Created"])
+    until(lambda: servers.pushes(identity, "attempted")[0][0] >= 3)
+    partner.answer = lambda call, number: 200
+    until(lambda: servers.pending() == 0)
+    refused = [c for c in partner.calls if c.status == 401]
+    attempts = servers.pushes(identity, "attempted")[0][0] - 1
+    assert len(refused) == 2 * attempts
+    assert servers.query("select count(*) from coco.dead_letter") == [(0,)]
+
+
+def test_no_token_can_be_had(servers, partner, drive):
+    replies = {1: (500, {}), 2: (200, {"token": "none"}),
+               3: (401, {"error": "invalid_client"}), 4: (None, None)}
+    partner.token = lambda number: replies.get(
+        number, (200, {"access_token": "token-9", "expires_in": 3600}))
+    driver = drive(partners_timeout="500ms")
+    for n in range(5):
+        servers.deliver("U-%d" % n, provider="uber", statuses=["Created"])
+    until(lambda: servers.pending() == 0)
+    assert len(partner.fetches) == 5     # one at a time, for all
+    assert len(partner.calls) == 5
+    assert driver.logged("partner_token_failed") == 4
+
+
+def test_a_token_is_renewed_before_its_end(servers, partner, drive):
+    partner.token = lambda number: (200, {
+        "access_token": "token-%d" % number, "expires_in": 1})
+    drive()
+    number = iter(range(1000))
+
+    def renewed():
+        servers.deliver("U-%d" % next(number), provider="uber",
+                        statuses=["Created"])
+        return len(partner.fetches) > 2
+    until(renewed)
+    until(lambda: servers.pending() == 0)
+    assert {c.status for c in partner.calls} == {200}
+
+
+def test_no_more_calls_than_their_rate(servers, partner, drive):
+    drive(doordash_rate=20)
+    for n in range(50):
+        servers.deliver("D-%d" % n, statuses=["Created"])
+    until(lambda: servers.pending() == 0)
+    times = sorted(call.at for call in partner.calls)
+    assert len(times) == 50
+    # of any calls that follow each other, a second's worth comes at once
+    for count in range(25, 50, 5):
+        assert min(b - a for a, b in zip(times, times[count:])) \
+            > (count - 20) / 20 - 0.2
+
+
+def location(call):
+    place = json.loads(call.body)["vehicle_location"]
+    return place["lat"], place["lng"]
+
+
+def positions(partner, external):
+    return [c for c in partner.of(external) if body_status(c) is None]
+
+
+def test_positions_are_the_newest(servers, partner, drive):
+    drive(partners_location_interval="300ms")
+    servers.robot("R-1", 1, 1)
+    identity = servers.deliver("D-1", statuses=["Created", "Assigned"])
+    until(lambda: len(positions(partner, "D-1")) == 1)
+    place, end = 1, time.monotonic() + 1.5
+    while time.monotonic() < end:        # as often as heartbeats may come
+        place += 1
+        servers.robot("R-1", place, place)
+    until(lambda: location(positions(partner, "D-1")[-1]) == (place, place))
+    calls = positions(partner, "D-1")
+    assert 2 < len(calls) < place
+    assert [location(c) for c in calls] == sorted(map(location, calls))
+    assert len({c.key for c in calls}) == len(calls)
+    assert min(b.at - a.at for a, b in zip(calls, calls[1:])) > 0.2
+    assert servers.query("select count(*) from coco.partner_push"
+                         " where kind = 'LOCATION'") == [(1,)]
+
+    # it stands still and is silent; then the delivery is over
+    servers.move(identity, ["Completed"])
+    until(lambda: servers.pending() == 0)
+    servers.robot("R-1", 80, 80)
+    servers.robot("R-2", 81, 81)
+    servers.deliver("D-2", statuses=["Created", "Assigned"], serial="R-2")
+    until(lambda: positions(partner, "D-2"))
+    assert positions(partner, "D-1") == calls
+
+
+def test_positions_wait_for_statuses(servers, partner, drive):
+    partner.answer = lambda call, number: 200 if body_status(call) != \
+        "confirmed" else 503
+    drive(partners_location_interval="100ms")
+    servers.robot("R-1", 1, 1)
+    servers.deliver("D-1", statuses=["Created", "Assigned"])
+    until(lambda: len(partner.of("D-1")) > 5)
+    assert positions(partner, "D-1") == []
+    partner.answer = lambda call, number: 200
+    until(lambda: positions(partner, "D-1"))
+
+
+def test_a_position_that_fails_is_not_repeated(servers, partner, drive):
+    partner.answer = lambda call, number: 200 if body_status(call) else 503
+    driver = drive(partners_location_interval="100ms")
+    servers.robot("R-1", 1, 1)
+    servers.deliver("D-1", statuses=["Created", "Assigned"])
+    until(lambda: driver.metric("coco_pushes_refused_total") == 1)
+    partner.answer = lambda call, number: 200
+    servers.robot("R-1", 2, 2)
+    until(lambda: len(positions(partner, "D-1")) == 2)
+    assert [location(c) for c in positions(partner, "D-1")] == [(1, 1),
+                                                                (2, 2)]
+    assert servers.query("select count(*) from coco.dead_letter") == [(0,)]
