@@ -50,49 +50,86 @@ begin
 end $$;
 
 
--- What the newest message says of an order goes before what is known of it;
--- what it is silent about stays.  The pickup is no longer changed once a robot
--- was there, the drop-off once one was there or the order is over: robots go
--- by them.  An order that was canceled before it was placed takes all.
+-- The newest webhook that places an order says all there is to say of it; one
+-- that cancels is heard only while none has placed it.  Of two of the same time
+-- it is the larger that counts: whichever came first, the record is the same.
+-- The pickup is no longer changed once a robot was there, the drop-off once one
+-- was there or the order is over, for robots go by them; a cancellation counts
+-- as where it found the order.  What was made otherwise keeps what the webhook
+-- is silent about.
 create function coco.order_merge(d coco.delivery, p_order jsonb)
 returns coco.delivery language plpgsql as $$
 declare
-    said_at timestamptz := coco.from_ms((p_order ->> 'orderAt')::bigint);
-    known   boolean := d.order_at is not null;
+    said  coco.delivery := d;
+    stood text := d.status;
+    ours  boolean := d.order_at is null
+                     and (d.status <> 'Canceled' or d.changes > 1);
 begin
-    if p_order ->> 'action' <> 'PLACE' or d.order_at >= said_at then
+    said.order_at := case p_order ->> 'action' when 'PLACE'
+                     then coco.from_ms((p_order ->> 'orderAt')::bigint) end;
+
+    if said.order_at is null and (ours or d.order_at is not null)
+       or said.order_at < d.order_at
+    then
         return d;
     end if;
 
-    d.order_at := said_at;
+    if d.status = 'Canceled' then
+        select coalesce(e.previous_status, 'Created') into stood
+          from coco.delivery_event e
+         where e.delivery_id = d.id and e.number = d.changes;
+    end if;
 
-    if d.status in ('Created', 'Assigned', 'EnrouteToPickup')
-       or not known and d.status = 'Canceled'
-    then
-        d.store := coalesce(p_order ->> 'store', d.store);
-        d.pickup_latitude :=
+    if stood in ('Created', 'Assigned', 'EnrouteToPickup') then
+        said.store := coalesce(p_order ->> 'store',
+                               case when ours then d.store end);
+        said.pickup_latitude :=
             (p_order #>> '{pickup,latitude}')::double precision;
-        d.pickup_longitude :=
+        said.pickup_longitude :=
             (p_order #>> '{pickup,longitude}')::double precision;
-        d.pickup_address := coalesce(p_order #>> '{pickup,address}',
-                                     d.pickup_address);
-        d.ready_at := coalesce(coco.from_ms((p_order ->> 'readyAt')::bigint),
-                               d.ready_at);
+        said.pickup_address := coalesce(p_order #>> '{pickup,address}',
+                                        case when ours
+                                             then d.pickup_address end);
+        said.ready_at := coalesce(coco.from_ms(
+                                      (p_order ->> 'readyAt')::bigint),
+                                  case when ours then d.ready_at end);
     end if;
 
-    if d.status not in ('AtDropoff', 'Completed', 'Canceled')
-       or not known and d.status = 'Canceled'
-    then
-        d.dropoff_latitude :=
+    if stood not in ('AtDropoff', 'Completed') then
+        said.dropoff_latitude :=
             (p_order #>> '{dropoff,latitude}')::double precision;
-        d.dropoff_longitude :=
+        said.dropoff_longitude :=
             (p_order #>> '{dropoff,longitude}')::double precision;
-        d.dropoff_address := coalesce(p_order #>> '{dropoff,address}',
-                                      d.dropoff_address);
+        said.dropoff_address := coalesce(p_order #>> '{dropoff,address}',
+                                         case when ours
+                                              then d.dropoff_address end);
     end if;
 
-    return d;
+    if said.store is distinct from d.store and not ours then
+        select l.loading_flow, l.pin into said.loading_flow, said.pin
+          from coco.order_loading(d.provider, said.store) l;
+    end if;
+
+    if said.order_at is not distinct from d.order_at
+       and to_jsonb(said) <= to_jsonb(d)
+    then
+        return d;
+    end if;
+
+    return said;
 end $$;
+
+
+-- How orders of a store are loaded.
+create function coco.order_loading(p_provider text, p_store text,
+                                   out loading_flow text, out pin text)
+language sql stable as $$
+    select coalesce(i.loading_flow,
+                    case p_provider when 'uber' then 'MAGIC_LID' end), i.pin
+      from (select) one
+      left join coco.integration i
+             on i.provider = p_provider and i.store = p_store
+$$;
 
 
 -- The delivery of an order, made if there is none, locked.
@@ -111,10 +148,7 @@ begin
     select p_order ->> 'provider', p_order ->> 'externalId',
            p_order ->> 'store',
            case when cancels then 'Canceled' else 'Created' end,
-           coalesce(i.loading_flow,
-                    case p_order ->> 'provider' when 'uber' then 'MAGIC_LID'
-                    end),
-           i.pin,
+           l.loading_flow, l.pin,
            (p_order #>> '{pickup,latitude}')::double precision,
            (p_order #>> '{pickup,longitude}')::double precision,
            p_order #>> '{pickup,address}',
@@ -126,10 +160,7 @@ begin
            case when not cancels
                 then coco.from_ms((p_order ->> 'orderAt')::bigint) end,
            1, at, at
-      from (select) one
-      left join coco.integration i
-             on i.provider = p_order ->> 'provider'
-            and i.store = p_order ->> 'store'
+      from coco.order_loading(p_order ->> 'provider', p_order ->> 'store') l
     on conflict (provider, external_id) do nothing
     returning n.* into d;
 
@@ -204,6 +235,8 @@ begin
         if new is distinct from old then
             update coco.delivery d
                set store = new.store,
+                   loading_flow = new.loading_flow,
+                   pin = new.pin,
                    pickup_latitude = new.pickup_latitude,
                    pickup_longitude = new.pickup_longitude,
                    pickup_address = new.pickup_address,
