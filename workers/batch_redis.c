@@ -27,7 +27,7 @@ void
 coco_batch_redis(coco_writer_t *w)
 {
     bool    any = w->link_count > 0, changed, parked, told;
-    size_t  at = 0, supply = 0;
+    size_t  at = 0, order = 0, supply = 0;
 
     coco_lid_replies(w);
 
@@ -36,6 +36,7 @@ coco_batch_redis(coco_writer_t *w)
     }
 
     any |= coco_deliveries_next(w, &at, &parked).data != NULL;
+    any |= coco_orders_robot(w, &order).data != NULL;
     changed = any;
     any |= coco_supply_next(w, &supply).data != NULL;
 
@@ -204,10 +205,14 @@ static void
 coco_batch_owe(coco_writer_t *w)
 {
     bool        parked;
-    size_t      at = 0, supply = 0;
+    size_t      at = 0, order = 0, supply = 0;
     coco_str_t  serial;
 
     while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        coco_redis_owe(w->redis, serial);
+    }
+
+    while ((serial = coco_orders_robot(w, &order)).data != NULL) {
         coco_redis_owe(w->redis, serial);
     }
 
@@ -270,11 +275,15 @@ coco_batch_invalidate(coco_writer_t *w)
 {
     char             *p;
     bool              parked;
-    size_t            size = 16, at = 0;
+    size_t            size = 16, at = 0, order = 0;
     coco_str_t        serial;
     coco_json_out_t   out;
 
     while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        size += serial.len + sizeof("\"\",");
+    }
+
+    while ((serial = coco_orders_robot(w, &order)).data != NULL) {
         size += serial.len + sizeof("\"\",");
     }
 
@@ -307,8 +316,13 @@ coco_batch_invalidate(coco_writer_t *w)
     }
 
     at = 0;
+    order = 0;
 
     while ((serial = coco_deliveries_next(w, &at, &parked)).data != NULL) {
+        coco_json_string(&out, serial);
+    }
+
+    while ((serial = coco_orders_robot(w, &order)).data != NULL) {
         coco_json_string(&out, serial);
     }
 

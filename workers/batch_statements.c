@@ -28,6 +28,16 @@
     "  from coco.lid_robot l left join coco.robot_task t on t.id = u.task"    \
     "  where l.serial = u.serial offset 0) s"
 
+/* Those that have the orders, and those that the mappings give them to. */
+#define COCO_ORDERS_ROBOTS                                                    \
+    "select r.serial from unnest($1::text[], $2::text[], $3::text[])"         \
+    " u (provider, external_id, vehicle)"                                     \
+    " cross join lateral (select serial from coco.delivery d"                 \
+    "  where d.provider = u.provider and d.external_id = u.external_id"       \
+    " union all select serial from coco.external_robot_mapping m"             \
+    "  where m.provider = u.provider and m.provider_vehicle_id = u.vehicle"   \
+    " offset 0) r where r.serial is not null"
+
 /* The newest that spoke of the lid; of two at the same time the open one. */
 #define COCO_SUPPLY_LID_UPDATE                                                \
     " lid_open = case"                                                        \
@@ -415,6 +425,43 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     " u (id, kind, serial, ts, reason, cycle_id, candidates)"
     " order by id on conflict do nothing",
     "uttTtut", "deliveries" },
+
+/* As whoever ends pushes to partners does. */
+[COCO_S_ORDERS_LOCK] = {
+    "select from coco.delivery d where d.id in (select r.id"
+    " from unnest($1::text[], $2::text[], $3::text[])"
+    " u (provider, external_id, vehicle)"
+    " cross join lateral (select id from coco.delivery d"
+    "  where d.provider = u.provider and d.external_id = u.external_id"
+    "  offset 0) r) order by d.id for update",
+    "ttt", "integrations" },
+
+[COCO_S_ORDERS_FLEET] = {
+    "select from coco.fleet_robot f where f.serial in (" COCO_ORDERS_ROBOTS
+    ") order by f.serial collate \"C\" for update",
+    "ttt", "integrations" },
+
+[COCO_S_ORDERS_SUPPLY] = {
+    "select from coco.resource r where r.id in (" COCO_ORDERS_ROBOTS
+    ") order by r.id collate \"C\" for update",
+    "ttt", "integrations" },
+
+/* Each sees what those before it have done: the function is volatile. */
+[COCO_S_ORDERS_APPLY] = {
+    "select coco.order_apply(o, ($2::jsonb[])[1], ($3::jsonb[])[1])"
+    " from (select o from unnest($1::jsonb[]) with ordinality u (o, n)"
+    "  order by n offset 0) u",
+    "jjj", "integrations" },
+
+/* Whose deliveries they are now, also when nothing has changed: who applied
+ * them before may have been killed before it told of it. */
+[COCO_S_ORDERS_ROBOTS] = {
+    "select distinct r.serial from unnest($1::text[], $2::text[], $3::text[])"
+    " u (provider, external_id, vehicle)"
+    " cross join lateral (select serial from coco.delivery d"
+    "  where d.provider = u.provider and d.external_id = u.external_id"
+    "  offset 0) r where r.serial is not null",
+    "ttt", "integrations" },
 
 [COCO_S_OPERATION_SEED] = {
     "insert into coco.robot_operation (serial, operation_state, changed_at)"

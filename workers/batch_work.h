@@ -17,6 +17,7 @@
 typedef struct coco_item_s           coco_item_t;
 typedef struct coco_watch_s          coco_watch_t;
 typedef struct coco_delivery_work_s  coco_delivery_work_t;
+typedef struct coco_order_work_s     coco_order_work_t;
 
 /* What a message turned out to be. The first ones are about a robot that the
  * message names, and are gathered in its group. */
@@ -33,6 +34,7 @@ typedef enum {
     COCO_ITEM_LID_CLOSE,        /* Robots.LidClose, LidCycle.Complete */
     COCO_ITEM_LID_MOVE,         /* Robots.LidOpen; a close where there is no
                                    deliveries service */
+    COCO_ITEM_ORDER,            /* a partner's webhook */
     COCO_ITEM_KINDS,
     COCO_ITEM_NOTHING           /* an event that nobody here consumes */
 } coco_item_kind_e;
@@ -90,6 +92,7 @@ struct coco_item_s {
         coco_task_t             task;
         coco_lid_close_t        close;
         coco_lid_move_t         move;
+        coco_partner_order_t    placed;       /* ORDER */
     };
     coco_state_e           state;        /* heartbeat: the one that stands */
     bool                   newer;        /* heartbeat: than what was stored;
@@ -98,6 +101,8 @@ struct coco_item_s {
     coco_str_t             driveu;       /* heartbeats: JSON, or absent */
     bool                   controllable; /* heartbeats: remotely */
     bool                   waiting;      /* webhook: for a mapping */
+    char                  *text;         /* order: what its strings may need,
+                                            as long as the payload */
 
     bool                   accepted;     /* takes part in the transaction */
     coco_item_t           *same_as;      /* an earlier one in the batch */
@@ -183,6 +188,8 @@ struct coco_writer_s {
             coco_items_t        tasks;        /* by id */
             coco_items_t        bus_closes;   /* by id */
             coco_items_t        bus_moves;    /* by id */
+            coco_items_t        orders;       /* by id, until they are
+                                                 written: by delivery */
         };
         coco_items_t            kinds[COCO_ITEM_KINDS];
     };
@@ -203,6 +210,8 @@ struct coco_writer_s {
     /* batch_lid.c's, and batch_delivery.c's, in the arena */
     struct coco_lid_work_s       *lid;        /* NULL: no lid in this part */
     coco_delivery_work_t         *delivery;   /* NULL: no delivery */
+    coco_order_work_t            *order;      /* batch_order.c's. NULL: no
+                                                 order */
     struct coco_supply_work_s    *supply;     /* batch_supply.c's. NULL: no
                                                  supply, or none here */
     coco_lid_close_t            *closes;      /* for the deliveries service:
@@ -255,6 +264,11 @@ typedef enum {
     COCO_S_DELIVERY_FLEET,
     COCO_S_DELIVERY_APPLY,
     COCO_S_DELIVERY_ANOMALIES,
+    COCO_S_ORDERS_LOCK,
+    COCO_S_ORDERS_FLEET,
+    COCO_S_ORDERS_SUPPLY,
+    COCO_S_ORDERS_APPLY,
+    COCO_S_ORDERS_ROBOTS,
     COCO_S_OPERATION_SEED,
     COCO_S_OPERATION_LOCK,
     COCO_S_OPERATION_WRITE,
@@ -390,6 +404,21 @@ coco_str_t coco_deliveries_robot(const coco_writer_t *w, size_t *at);
 void coco_deliveries_count(coco_writer_t *w);
 coco_str_t coco_deliveries_next(const coco_writer_t *w, size_t *at,
     bool *ret_parked);
+
+/* batch_order.c: partners' webhooks. The first one takes the memory that an
+ * order's strings need; the second one is as the core's decoders. */
+int coco_order_prepare(coco_writer_t *w, coco_item_t *item);
+int coco_order_decode_item(coco_writer_t *w, coco_item_t *item, int64_t now,
+    coco_error_t *err);
+/* Queues all that they change and lock: deliveries, fleet_robot, resource, and
+ * what coco.order_apply() adds. COCO_ERROR: no memory. */
+int coco_orders_write(coco_writer_t *w);
+/* After the commit: takes the results of that round, which are needed for what
+ * comes next: what the metrics are told, and each robot that may have changed,
+ * from *at = 0 on (data NULL: no more). */
+void coco_orders_read(coco_writer_t *w);
+void coco_orders_count(coco_writer_t *w);
+coco_str_t coco_orders_robot(const coco_writer_t *w, size_t *at);
 
 /*
  * batch_supply.c: what the part makes of the supply (dispatch's part), as the

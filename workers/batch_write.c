@@ -351,7 +351,8 @@ coco_writer_transaction(coco_writer_t *w, coco_item_t *items, size_t count)
  * (shared), the history, lid_robot, the events of lids, cycles, commands,
  * deliveries, robot_operation and its history, driveu_status, fleet_robot,
  * resource, robot_shadow, anomalies, robot_task, webhook_inbox, outbox,
- * dead_letter.
+ * dead_letter. Partners' orders, whose lane has nothing of robots, change
+ * deliveries, fleet_robot and resource in one go.
  */
 static coco_turn_e
 coco_writer_turn(coco_writer_t *w)
@@ -678,6 +679,10 @@ coco_writer_finish(coco_writer_t *w)
     int          webhooks, states, orders;
     coco_turn_e  rc;
 
+    if (coco_orders_write(w) != COCO_OK) {
+        return coco_writer_no_memory(w);
+    }
+
     coco_lid_write(w);
     coco_rows_operation_write(w);
     coco_rows_state_write(w);
@@ -725,6 +730,7 @@ coco_writer_finish(coco_writer_t *w)
 
     coco_writer_newest(w, states, orders);
     coco_supply_read(w);
+    coco_orders_read(w);
 
     return COCO_TURN_DONE;
 }
@@ -855,7 +861,7 @@ coco_writer_count(coco_writer_t *w)
     /* tasks, and what came by the bus, leave no row that would tell a repeat */
     events = w->copies.count + w->state_changes.count
              + w->business_changes.count + w->tasks.count
-             + w->bus_closes.count + w->bus_moves.count;
+             + w->bus_closes.count + w->bus_moves.count + w->orders.count;
 
     /* a repeat is older than what is stored, too, but it is not stale */
     repeated = w->heartbeats.count - w->inserted;
@@ -873,6 +879,7 @@ coco_writer_count(coco_writer_t *w)
     coco_metrics_add(COCO_M_UNKNOWN_EVENTS, lane, unknown);
 
     coco_deliveries_count(w);
+    coco_orders_count(w);
     coco_writer_observe_lag(w, &w->heartbeats);
     coco_writer_observe_lag(w, &w->copies);
 }

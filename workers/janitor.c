@@ -157,6 +157,8 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     " where replayed_at is not null and replay_outcome is null"
     "  and case when source in ('mqtt', 'sqs') or topic = 'webhook/driveu'"
     "   then ($1::int4[])[1] & 1 <> 0"
+    "   when topic in ('webhook/uber', 'webhook/doordash')"
+    "   then ($1::int4[])[1] & 32 <> 0"
     "   when source = 'task' then ($1::int4[])[1]"
     "    & case when topic like 'ARRIVAL/%' then 8 else 1 end <> 0"
     "   when source in ('rabbitmq', 'kafka', 'bus')"

@@ -41,6 +41,9 @@ coco_letter_message(coco_message_t *ret, const coco_letter_t *letter,
     {
         ret->kind = COCO_KIND_CONNECTIVITY;
 
+    } else if (coco_letter_is(letter->source, "webhook")) {
+        ret->kind = COCO_KIND_ORDER;
+
     } else if (coco_letter_is(letter->source, "sqs")) {
         coco_letter_queue(ret, buf);
 

@@ -15,8 +15,10 @@ typedef enum {
     COCO_KIND_EVENT,            /* an event of the bus, in its envelope */
     COCO_KIND_TELEMETRY,        /* a heartbeat of the Kafka topic, for the
                                    fleet service alone; keyed by serial */
-    COCO_KIND_TASK              /* a row of robot_task: payload is its data,
+    COCO_KIND_TASK,             /* a row of robot_task: payload is its data,
                                    topic its kind, a slash and the serial */
+    COCO_KIND_ORDER             /* a partner's webhook: topic is
+                                   webhook/<provider> */
 } coco_kind_e;
 
 /* Where an event's cause stands among others of the robot, as the bus carries

@@ -26,6 +26,8 @@ static int coco_worker_sessions_open(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_queues_start(coco_worker_t *w, char *error,
     size_t error_size);
+static int coco_worker_inboxes_start(coco_worker_t *w, char *error,
+    size_t error_size);
 static int coco_worker_robots_start(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_partners_start(coco_worker_t *w, char *error,
@@ -101,6 +103,7 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
     }
 
     if (coco_worker_queues_start(w, error, error_size) != COCO_OK
+        || coco_worker_inboxes_start(w, error, error_size) != COCO_OK
         || coco_worker_robots_start(w, error, error_size) != COCO_OK
         || coco_worker_partners_start(w, error, error_size) != COCO_OK)
     {
@@ -164,6 +167,9 @@ coco_worker_lane_wanted(const coco_config_t *config, coco_lane_id_e lane)
     switch (lane) {
     case COCO_LANE_EVENTS:
         return (config->service_bits & COCO_WORKER_TASKS) != 0;
+    case COCO_LANE_WEBHOOKS:
+        return (config->service_bits & (COCO_SERVICE_STATE
+                                        | COCO_SERVICE_INTEGRATIONS)) != 0;
     case COCO_LANE_BUS:
         return config->bus_scramble || coco_source_rabbitmq_wanted(config)
                || coco_source_kafka_wanted(config);
@@ -287,13 +293,11 @@ coco_worker_sessions_open(coco_worker_t *w, char *error, size_t error_size)
 }
 
 
-/* SQS and the inbox. */
 static int
 coco_worker_queues_start(coco_worker_t *w, char *error, size_t error_size)
 {
-    int                          i;
-    coco_source_sqs_options_t    queue;
-    coco_source_inbox_options_t  inbox;
+    int                        i;
+    coco_source_sqs_options_t  queue;
 
     if ((w->config->service_bits & COCO_SERVICE_STATE) == 0) {
         return COCO_OK;
@@ -327,13 +331,36 @@ coco_worker_queues_start(coco_worker_t *w, char *error, size_t error_size)
         }
     }
 
-    inbox.config = w->config;
-    inbox.lane = w->lanes[COCO_LANE_WEBHOOKS];
-    w->inbox = coco_source_inbox_start(&inbox);
+    return COCO_OK;
+}
 
-    if (w->inbox == NULL) {
-        snprintf(error, error_size, "no thread or memory for the inbox");
-        return COCO_ERROR;
+
+static int
+coco_worker_inboxes_start(coco_worker_t *w, char *error, size_t error_size)
+{
+    int                          i;
+    coco_source_inbox_options_t  options;
+
+    static const unsigned  services[COCO_INBOXES] = {
+        [COCO_INBOX_DRIVEU] = COCO_SERVICE_STATE,
+        [COCO_INBOX_PARTNERS] = COCO_SERVICE_INTEGRATIONS,
+    };
+
+    options.config = w->config;
+    options.lane = w->lanes[COCO_LANE_WEBHOOKS];
+
+    for (i = 0; i < COCO_INBOXES; i++) {
+        if ((w->config->service_bits & services[i]) == 0) {
+            continue;
+        }
+
+        options.inbox = (coco_inbox_e) i;
+        w->inbox[i] = coco_source_inbox_start(&options);
+
+        if (w->inbox[i] == NULL) {
+            snprintf(error, error_size, "no thread or memory for the inbox");
+            return COCO_ERROR;
+        }
     }
 
     return COCO_OK;
@@ -514,6 +541,7 @@ coco_worker_replay(void *data, const coco_message_t *message)
     case COCO_KIND_TELEMETRY:
         return coco_lane_push(w->lanes[COCO_LANE_BUS], &m);
     case COCO_KIND_CONNECTIVITY:
+    case COCO_KIND_ORDER:
         return coco_lane_push(w->lanes[COCO_LANE_WEBHOOKS], &m);
     case COCO_KIND_TASK:
         return coco_lane_push(w->lanes[COCO_LANE_EVENTS], &m);
@@ -611,8 +639,10 @@ coco_worker_sources_stop(coco_worker_t *w)
         }
     }
 
-    if (w->inbox != NULL) {
-        coco_source_inbox_stop(w->inbox);
+    for (i = 0; i < COCO_INBOXES; i++) {
+        if (w->inbox[i] != NULL) {
+            coco_source_inbox_stop(w->inbox[i]);
+        }
     }
 
     if (w->tasks != NULL) {
@@ -650,8 +680,10 @@ coco_worker_sources_close(coco_worker_t *w)
         coco_aws_credentials_stop(w->credentials);
     }
 
-    if (w->inbox != NULL) {
-        coco_source_inbox_close(w->inbox);
+    for (i = 0; i < COCO_INBOXES; i++) {
+        if (w->inbox[i] != NULL) {
+            coco_source_inbox_close(w->inbox[i]);
+        }
     }
 
     if (w->tasks != NULL) {

@@ -19,6 +19,7 @@ static void coco_worker_session_encode(coco_json_out_t *out,
     coco_source_mqtt_t *session);
 static void coco_worker_sqs_encode(coco_json_out_t *out, coco_worker_t *w);
 static void coco_worker_bus_encode(coco_json_out_t *out, coco_worker_t *w);
+static void coco_worker_inbox_encode(coco_json_out_t *out, coco_worker_t *w);
 static void coco_worker_robots_encode(coco_json_out_t *out,
     coco_worker_t *w);
 static void coco_worker_emitter_encode(coco_json_out_t *out,
@@ -46,8 +47,11 @@ coco_worker_alive(coco_worker_t *w)
     coco_source_sqs_status_t   sqs;
     coco_source_mqtt_status_t  mqtt;
 
-    alive = w->inbox == NULL || coco_source_inbox_alive(w->inbox);
-    alive &= w->tasks == NULL || coco_source_tasks_alive(w->tasks);
+    alive = w->tasks == NULL || coco_source_tasks_alive(w->tasks);
+
+    for (i = 0; i < COCO_INBOXES; i++) {
+        alive &= w->inbox[i] == NULL || coco_source_inbox_alive(w->inbox[i]);
+    }
 
     /* all are asked: the gauges follow from that */
     if (w->commands != NULL) {
@@ -154,17 +158,7 @@ coco_worker_parts_encode(coco_json_out_t *out, coco_worker_t *w)
     coco_worker_sqs_encode(out, w);
     coco_worker_bus_encode(out, w);
 
-    if (w->inbox != NULL) {
-        coco_json_name(out, "inbox");
-        coco_json_object_open(out);
-        coco_json_name(out, "alive");
-        coco_json_bool(out, coco_source_inbox_alive(w->inbox));
-        coco_json_name(out, "waiting");
-        coco_json_int(out, coco_metrics_gauge_get(COCO_G_WEBHOOKS_WAITING,
-                                                   COCO_LANE_WEBHOOKS));
-        coco_json_object_close(out);
-    }
-
+    coco_worker_inbox_encode(out, w);
     coco_worker_robots_encode(out, w);
     coco_worker_emitter_encode(out, w);
 
@@ -282,6 +276,36 @@ coco_worker_bus_encode(coco_json_out_t *out, coco_worker_t *w)
     }
 
     coco_json_object_close(out);
+}
+
+
+static void
+coco_worker_inbox_encode(coco_json_out_t *out, coco_worker_t *w)
+{
+    coco_source_inbox_t  *inbox;
+
+    inbox = w->inbox[COCO_INBOX_DRIVEU];
+
+    if (inbox != NULL) {
+        coco_json_name(out, "inbox");
+        coco_json_object_open(out);
+        coco_json_name(out, "alive");
+        coco_json_bool(out, coco_source_inbox_alive(inbox));
+        coco_json_name(out, "waiting");
+        coco_json_int(out, coco_metrics_gauge_get(COCO_G_WEBHOOKS_WAITING,
+                                                   COCO_LANE_WEBHOOKS));
+        coco_json_object_close(out);
+    }
+
+    inbox = w->inbox[COCO_INBOX_PARTNERS];
+
+    if (inbox != NULL) {
+        coco_json_name(out, "orders");
+        coco_json_object_open(out);
+        coco_json_name(out, "alive");
+        coco_json_bool(out, coco_source_inbox_alive(inbox));
+        coco_json_object_close(out);
+    }
 }
 
 

@@ -37,7 +37,7 @@ struct coco_worker_s {
     coco_source_mqtt_t   *mqtt[COCO_WORKER_SESSIONS];
     coco_source_sqs_t    *sqs[COCO_SQS_QUEUES];
     coco_aws_credentials_t  *credentials;
-    coco_source_inbox_t  *inbox;
+    coco_source_inbox_t  *inbox[COCO_INBOXES];
     coco_source_tasks_t  *tasks;
     coco_commands_t      *commands;
     coco_partners_t      *partners;

@@ -12,6 +12,7 @@
 #include "coco_delivery.h"
 #include "coco_heartbeat.h"
 #include "coco_lid.h"
+#include "coco_order.h"
 #include "coco_readiness.h"
 #include "coco_robot_event.h"
 #include "coco_supply.h"
@@ -281,5 +282,16 @@ const coco_delivery_record_t *coco_service_deliveries_pin(
     const coco_delivery_record_t *records, size_t count, coco_str_t pin,
     const coco_position_t *position, int64_t now, int64_t age_ms,
     coco_lid_source_e *ret_source, char ret_reason[COCO_PIN_REASON]);
+
+
+/* Integrations service: the record is the delivery of an order. */
+
+/* What a webhook of that provider asks for; what becomes of it is decided by
+ * coco.order_apply() of the database, under the delivery's lock. Strings point
+ * into the payload or into buf, which has payload.len bytes. COCO_ERROR names
+ * the member. */
+int coco_service_integrations_order(coco_partner_order_t *ret,
+    coco_str_t provider, coco_str_t payload, int64_t received_at, char *buf,
+    coco_error_t *err);
 
 #endif /* COCO_SERVICE_H */

@@ -22,7 +22,7 @@ struct coco_source_inbox_s {
 
     /* the table's thread's */
     bool           asked;          /* a first time */
-    int64_t        release_at;     /* monotonic ms */
+    int64_t        release_at;     /* monotonic ms; partners': never */
     int            released;       /* slots of the round; -1: not asked */
     int            waiting;
 };
@@ -33,33 +33,42 @@ static void coco_inbox_message(coco_message_t *ret, const PGresult *res,
     int row);
 
 /* Not by a cursor: a row may be committed after one with a larger seq. So all
- * that is pending is read, those in flight too; they are few. */
-static const coco_pg_statement_t  coco_inbox_statements[] = {
-
-[COCO_TABLE_LISTEN] = { "listen coco_inbox", "", "state" },
-
-[COCO_TABLE_LOCK] = {
-    "select pg_try_advisory_lock(hashtext('coco.inbox'))", "", "state" },
-
-[COCO_I_READ] = {
-    "select id, payload::text, received_at,"
-    " coalesce(payload ->> 'vin', payload ->> 'uuid')"
-    " from coco.webhook_inbox"
-    " where done_at is null and waiting_for is null and provider = 'driveu'"
-    " order by seq limit ($1::int4[])[1]",
-    "i", "state" },
+ * that is pending is read, those in flight too; they are few. 16 MiB at a time,
+ * and one more: partners' webhooks may be large. */
+#define COCO_INBOX_READ(providers, key)                                       \
+    "select id, payload, received_at, key, 'webhook/' || provider from ("     \
+    " select *, sum(octet_length(payload)) over (order by seq)"               \
+    "  - octet_length(payload) as before from ("                              \
+    "  select seq, id, payload::text as payload, received_at, provider, "     \
+       key " as key from coco.webhook_inbox"                                  \
+    "  where done_at is null and waiting_for is null"                         \
+    "  and provider in (" providers ")"                                       \
+    "  order by seq limit ($1::int4[])[1]) pending) pending"                  \
+    " where before < 16777216 order by seq"
 
 /* Whoever read before may have been killed between the commit of its last
  * webhooks and what Redis was to be told of them. Applied again, they change
  * nothing else. */
-[COCO_I_AGAIN] = {
-    "update coco.webhook_inbox set done_at = null, outcome = null"
-    " where id = any (array(select id from coco.webhook_inbox"
-    "  where done_at >= (select max(done_at) from coco.webhook_inbox)"
-    "    - interval '5 seconds'"
-    "   and outcome = 'APPLIED' and provider = 'driveu'"
-    "  order by done_at desc limit 5000))",
-    "", "state" },
+#define COCO_INBOX_AGAIN(providers)                                           \
+    "update coco.webhook_inbox set done_at = null, outcome = null"            \
+    " where id = any (array(select id from coco.webhook_inbox"                \
+    "  where done_at >= (select max(done_at) from coco.webhook_inbox"         \
+    "    where provider in (" providers ")) - interval '5 seconds'"           \
+    "   and outcome = 'APPLIED' and provider in (" providers ")"              \
+    "  order by done_at desc limit 5000))"
+
+/* Each has a lock of its own. key: what is applied by one shard. */
+#define COCO_INBOX_STATEMENTS(lock, providers, key)                           \
+    [COCO_TABLE_LISTEN] = { "listen coco_inbox", "", "state" },               \
+    [COCO_TABLE_LOCK] = {                                                     \
+        "select pg_try_advisory_lock(hashtext('" lock "'))", "", "state" },   \
+    [COCO_I_READ] = { COCO_INBOX_READ(providers, key), "i", "state" },        \
+    [COCO_I_AGAIN] = { COCO_INBOX_AGAIN(providers), "", "state" }
+
+static const coco_pg_statement_t  coco_inbox_driveu[COCO_I_STATEMENTS] = {
+
+COCO_INBOX_STATEMENTS("coco.inbox", "'driveu'",
+    "coalesce(payload ->> 'vin', payload ->> 'uuid')"),
 
 /* A mapping may be committed between the look for it and the commit of
  * waiting_for: its trigger has released nothing then. */
@@ -77,9 +86,22 @@ static const coco_pg_statement_t  coco_inbox_statements[] = {
     "", "state" },
 };
 
-static const coco_table_kind_t  coco_inbox_kind = {
-    coco_inbox_statements, COCO_I_STATEMENTS, "inbox_reading", "inbox_failed",
-    COCO_LANE_WEBHOOKS, coco_inbox_ask, coco_inbox_rest, coco_inbox_message
+/* None of them waits. */
+static const coco_pg_statement_t  coco_inbox_partners[COCO_I_RELEASE] = {
+
+COCO_INBOX_STATEMENTS("coco.inbox.partners", "'uber', 'doordash'",
+    "coalesce(payload ->> 'delivery_id', payload ->> 'external_delivery_id')"),
+};
+
+static const coco_table_kind_t  coco_inbox_kinds[COCO_INBOXES] = {
+
+[COCO_INBOX_DRIVEU] = {
+    coco_inbox_driveu, COCO_I_STATEMENTS, "inbox_reading", "inbox_failed",
+    COCO_LANE_WEBHOOKS, coco_inbox_ask, coco_inbox_rest, coco_inbox_message },
+
+[COCO_INBOX_PARTNERS] = {
+    coco_inbox_partners, COCO_I_RELEASE, "orders_reading", "orders_failed",
+    COCO_LANE_WEBHOOKS, coco_inbox_ask, coco_inbox_rest, coco_inbox_message },
 };
 
 
@@ -96,7 +118,11 @@ coco_source_inbox_start(const coco_source_inbox_options_t *options)
 
     s->poll = (unsigned) options->config->webhooks_poll;
 
-    table.kind = &coco_inbox_kind;
+    if (options->inbox == COCO_INBOX_PARTNERS) {
+        s->release_at = INT64_MAX;
+    }
+
+    table.kind = &coco_inbox_kinds[options->inbox];
     table.postgres = options->config->postgres_conninfo;
     table.lane = options->lane;
     table.poll = s->poll;
@@ -191,9 +217,10 @@ coco_inbox_rest(void *data, coco_pg_t *pg)
 static void
 coco_inbox_message(coco_message_t *ret, const PGresult *res, int row)
 {
-    ret->kind = COCO_KIND_CONNECTIVITY;
     ret->source = "webhook";
-    ret->topic = coco_string("webhook/driveu");
+    ret->topic = coco_pg_get(res, row, 4);
+    ret->kind = coco_str_equal(ret->topic, coco_string("webhook/driveu"))
+                ? COCO_KIND_CONNECTIVITY : COCO_KIND_ORDER;
     ret->payload = coco_pg_get(res, row, 1);
     ret->received_at = coco_pg_get_time(res, row, 2);
     ret->serial = coco_pg_get(res, row, 3);

@@ -1,7 +1,8 @@
 /*
  * The webhooks that nginx stored: read in their order, pushed into the
  * webhooks lane, done within the transaction that applies them. One worker
- * reads at a time (advisory lock); the others stand by.
+ * reads those of DriveU, one those of partners, at a time (advisory locks);
+ * the others stand by.
  */
 
 #ifndef COCO_SOURCE_INBOX_H
@@ -12,7 +13,14 @@
 
 typedef struct coco_source_inbox_s  coco_source_inbox_t;
 
+typedef enum {
+    COCO_INBOX_DRIVEU = 0,      /* the state service's */
+    COCO_INBOX_PARTNERS,        /* the integrations service's */
+    COCO_INBOXES
+} coco_inbox_e;
+
 typedef struct {
+    coco_inbox_e          inbox;
     const coco_config_t  *config;
     coco_lane_t          *lane;
 } coco_source_inbox_options_t;
