@@ -42,8 +42,15 @@ coco_dd_jwt_secret(coco_dd_jwt_key_t *ret, coco_str_t text, coco_error_t *err)
         }
     }
 
-    if (ret->secret_len == 0) {
-        return coco_error_set(err, "signing_secret", "is empty");
+    while (i < text.len && text.data[i] == '=') {
+        i++;
+    }
+
+    /* six bits that are left are no byte, nor the rest of one */
+
+    if (ret->secret_len == 0 || count >= 6 || i < text.len) {
+        return coco_error_set(err, "signing_secret",
+                              "base64url expected, whole and not empty");
     }
 
     return COCO_OK;
