@@ -2,6 +2,8 @@
 # was told, and what a city may read of it. Sourced by scripts/play.
 
 play_store=play-noodle-bar play_pin=4271
+clock='def clock: "\(. / 1000 | floor | strftime("%H:%M:%S")).\(
+    . % 1000 + 1000 | tostring | .[1:])"; '
 
 
 play_day() {
@@ -138,8 +140,8 @@ day_partner_was_told() {
 
     body=$(curl -sS -m 60 "$COCO_PARTNERS_URL/ledger?partner=uber&delivery=\
 $external&path=$path&count=$(wc -l <<<"$expected")&wait=$patience")
-    jq -r '.items[] | [(.at / 1000 | todate), .path, .status,
-        .body.status, .body.vehicle_id, .key] | @tsv' <<<"$body" | day_rows
+    jq -r "$clock"'.items[] | [(.at | clock), .status, .body.status,
+        .body.vehicle_id, .key] | @tsv' <<<"$body" | day_rows
     told=$(jq -r '.items | map(select(.status == 200)) | unique_by(.key) |
         sort_by(.n)[].body.status' <<<"$body")
     [[ $told == "$expected" ]] || failed "Uber was told" ${told:-nothing} \
@@ -189,12 +191,13 @@ day_city_reads() {
             { show; failed "the trip's end is not told within ${patience} s"; }
         sleep 0.1
     done
-    jq -r '.[] | [(.timestamp / 1000 | todate), .vehicle_state,
+    jq -r "$clock"'.[] | [(.timestamp | clock), .vehicle_state,
         (.event_types | join(",")), "\(.battery_percent) %",
         "\(.location.lat),\(.location.lng)", (.trip_ids // [] | join(","))]
         | @tsv' <<<"$vehicle" | day_rows
     [[ $(jq -r 'map(.event_types[0]) | join(" ")' <<<"$vehicle") == \
-        *"reservation_start trip_start"*"trip_resume"*trip_end ]] ||
+        *"reservation_start reservation_stop trip_start order_pick_up \
+trip_resume order_drop_off trip_end" ]] ||
         failed "that is no trip as MDS has it"
 }
 
