@@ -97,6 +97,8 @@ class System:
         self.jwt_key_file = env["COCO_JWT_KEY_FILE"]
         self.pg_url = env["COCO_PG_URL"]
         self.driveu_secret = env.get("COCO_DRIVEU_SECRET")
+        self.uber_signing_key = env.get("COCO_UBER_SIGNING_KEY")
+        self.doordash_token = env.get("COCO_DOORDASH_TOKEN")
         self.queues = Queues(env) if "COCO_SQS_URL" in env else None
         self.http = requests.Session()
         self.http.headers["Authorization"] = "Bearer " + self.token
