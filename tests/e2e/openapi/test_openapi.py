@@ -8,6 +8,8 @@ import hmac
 import json
 import queue
 import threading
+import time
+import uuid
 
 import jsonschema
 import psycopg2
@@ -283,8 +285,8 @@ def beacon_calls(system, robot):
 
 
 def partner_calls(system, robot):
-    key = system.secret("uber.key").encode()
-    token = {"Authorization": "Bearer " + system.secret("doordash.token")}
+    key = system.uber_signing_key.encode()
+    token = {"Authorization": "Bearer " + system.doordash_token}
     large = b"{" + b" " * 1048576
 
     def signed(text):
@@ -303,6 +305,61 @@ def partner_calls(system, robot):
         yield name, 413, {}, {"headers": {**known(large), **JSON},
                               "data": large}
         yield name, 415, {}, {"headers": known(text), "data": text}
+
+
+MDS = {"Accept": "application/vnd.mds+json;version=2.0"}
+
+
+def mds_hour(hours_ago):
+    return time.strftime("%Y-%m-%dT%H", time.gmtime(
+        time.time() - 3600 * hours_ago))
+
+
+def mds_calls(system, robot):
+    """A vehicle with an event and a trip; hours that are over, and others."""
+    known, none = ({"device_id": word} for word in (str(uuid.uuid4()), NONE))
+    event = str(uuid.uuid4())
+    system.sql("with v as (insert into coco.mds_vehicle (serial, device_id,"
+               " registered_at, memory, vehicle_state, event_id, event_at)"
+               " values (%s, %s, now() - interval '3 days', '{}',"
+               " 'available', %s, now()) on conflict (serial) do update set"
+               " event_id = excluded.event_id, event_at = now()"
+               " returning device_id), e as (insert into coco.mds_event"
+               " (event_id, device_id, vehicle_state, event_types, ts,"
+               " publication_time, latitude, longitude, battery_percent)"
+               " select %s, device_id, 'available', '{service_start}', now()"
+               " - n * interval '2 hours', now(), 1, 2, 50 from v,"
+               " generate_series(0, 0) n), t as (insert into coco.mds_trip"
+               " values (gen_random_uuid(), (select device_id from v),"
+               " gen_random_uuid(), null, now() - interval '3 hours', 1, 2,"
+               " now() - interval '2 hours', 3, 4, 5)) select 1",
+               robot, known["device_id"], event, event)
+    known["device_id"] = system.value("select device_id::text from"
+                                      " coco.mds_vehicle where serial = %s",
+                                      robot)
+    system.sql("update coco.mds_progress set since = least(since, now() -"
+               " interval '3 days'), up_to = greatest(up_to, now() -"
+               " interval '1 hour')")
+
+    recent = {"start_time": now_ms() - 86400000, "end_time": now_ms()}
+
+    for name, path, good in (
+            ("listMdsVehicles", {}, {}), ("getMdsVehicle", known, {}),
+            ("listMdsStatuses", {}, {}), ("getMdsStatus", known, {}),
+            ("listMdsRecentEvents", {}, recent),
+            ("listMdsTrips", {}, {"end_time": mds_hour(2)}),
+            ("listMdsTelemetry", {}, {"telemetry_time": mds_hour(2)}),
+            ("listMdsEvents", {}, {"event_time": mds_hour(2)})):
+        yield name, 200, path, {"headers": MDS, "params": good}
+        yield name, 406, path, {"params": good}
+        if path:
+            yield name, 404, none, {"headers": MDS}
+            continue
+        yield name, 400, {}, {"headers": MDS, "params": {"cursor": "x"}}
+        for key in set(good) - {"start_time"} if good is not recent else ():
+            for hours, status in ((0, 202), (24 * 365, 404), (-2, 404)):
+                yield name, status, {}, {"headers": MDS, "params": {
+                    key: mds_hour(hours)}}
 
 
 def calls(system, robot, letter, deliveries, outcomes):
@@ -369,6 +426,7 @@ def calls(system, robot, letter, deliveries, outcomes):
     yield from lid_calls(system, robot + "-lid", outcomes)
     yield from dispatch_calls(system, robot)
     yield from beacon_calls(system, robot)
+    yield from mds_calls(system, robot)
 
     yield "getHealth", 200, {}, {}
     yield "getMetrics", 200, {}, {}
@@ -440,7 +498,7 @@ def test_every_operation_answers_as_documented(system, robot, dead_letter,
                         "security"][0]:
                     ask(session, name, status, {
                         "serial": robot, "id": dead_letter, "provider": "p",
-                        "providerVehicleId": "v"}, {})
+                        "providerVehicleId": "v", "device_id": NONE}, {})
 
     for name, (_, _, operation) in OPERATIONS.items():
         assert seen[name] == set(operation["responses"]) - NOT_PROVOKED, name
@@ -450,7 +508,8 @@ def test_other_methods_are_refused(system, robot):
     """What the document does not have, the system does not serve."""
     for path, item in DOCUMENT["paths"].items():
         url = system.url + path.format(
-            serial=robot, id="x", provider="p", providerVehicleId="v")
+            serial=robot, id="x", provider="p", providerVehicleId="v",
+            device_id=NONE)
         for method in set(d.METHODS) - set(item):
             reply = system.http.request(method, url)
             assert reply.status_code == 405, (method, path)
