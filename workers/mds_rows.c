@@ -62,9 +62,9 @@ const coco_pg_statement_t  coco_emitter_statements[COCO_E_STATEMENTS] = {
 /* Always from the beginning, not from a cursor: a fact may be committed after
  * one with a larger seq. Those of a robot are numbered under its locks. */
 [COCO_E_FACTS] = {
-    "select seq::text, serial, ts, kind, data::text"
+    "select f.seq::text, f.serial, f.ts, f.kind, f.data::text"
     " from (select * from coco.mds_fact order by seq limit ($1::int4[])[1]) f"
-    " order by serial collate \"C\", seq",
+    " order by f.serial collate \"C\", f.seq",
     "i", "mds" },
 
 [COCO_E_BEGIN] = { "begin", "", "mds" },
@@ -195,7 +195,7 @@ int
 coco_emitter_vehicles_put(const coco_emitter_round_t *r, coco_pg_t *pg)
 {
     unsigned                   vehicle = 0;
-    coco_mds_vehicle_t         unknown = { .state = COCO_MDS_REMOVED };
+    coco_mds_vehicle_t         unknown = COCO_MDS_VEHICLE_NEW;
     const coco_emitter_fact_t  *f = r->facts;
 
     coco_pg_rows(pg, COCO_E_MAKE);
