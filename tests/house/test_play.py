@@ -1,6 +1,7 @@
 """./coco play: it plays to the end, and says where it could not."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -12,7 +13,8 @@ PLAY = [os.path.join(ROOT, "coco"), "play"]
 
 @pytest.fixture(scope="module")
 def stack():
-    with Stack(only="postgres redis mqtt worker nginx") as one:
+    with Stack(only="postgres redis mqtt partners worker nginx",
+               partners=True) as one:
         yield one.up()
 
 
@@ -33,6 +35,23 @@ def test_all_flows_come_out(stack):
                   "LID_OPEN_REQUEST QR", "PIN_ENTRY_LID_CLOSE"):
         assert shown in done.stdout, shown
     assert stack.token not in done.stdout
+
+
+def test_a_day_with_uber_comes_out(stack):
+    done = play(stack, "day")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    told, city = done.stdout.split("What the city reads of the vehicle")
+    told = told.split("What Uber was told of it")[1]
+    assert re.findall("  200  ([A-Z_]+)", told) == [
+        "SCHEDULED", "ASSIGNED", "EN_ROUTE_TO_PICKUP", "ARRIVED_AT_PICKUP",
+        "PICKED_UP", "EN_ROUTE_TO_DROPOFF", "ARRIVED_AT_DROPOFF",
+        "COMPLETED"]
+    assert re.findall("  (?:reserved|stopped|on_trip|available) +([a-z_]+)",
+                      city)[-7:] == [
+        "reservation_start", "reservation_stop", "trip_start",
+        "order_pick_up", "trip_resume", "order_drop_off", "trip_end"]
+    for secret in (stack.token, stack.secret("uber.key")):
+        assert secret not in done.stdout
 
 
 def test_a_step_that_fails_is_named(stack):
