@@ -485,7 +485,7 @@ my $body = main::status('twice');
 [('WWW-Authenticate: Bearer realm="coco", Basic realm="coco"') x 14]
 --- log_level: info
 --- error_log
-webhook of doordash refused: the 
+webhook of doordash refused: the
 --- no_error_log
 [alert]
 t0ken
