@@ -1,0 +1,214 @@
+"""What robots and deliveries do, through the whole worker and the database's
+functions, as a city is told of it."""
+
+import json
+import subprocess
+import time
+
+import pytest
+
+import city
+from process import rows
+from stack import wait_for
+
+PICKUP = {"latitude": 34.0, "longitude": -118.0}
+DROPOFF = {"latitude": 34.01, "longitude": -118.0}
+LIFE = ["reservation_start", "reservation_stop", "trip_start",
+        "order_pick_up", "trip_resume", "order_drop_off", "trip_end"]
+
+
+@pytest.fixture
+def one(stack, db, worker):
+    """A worker with every service."""
+    return worker("all").start().await_connected()
+
+
+def beat(stack, serial, latitude=33.99, **members):
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(stack.mqtt_port), "-q", "1", "-t",
+         "robot/%s/status" % serial, "-s"],
+        input=json.dumps(dict({
+            "ts": int(time.time() * 1000), "state": "PARKED",
+            "battery": {"percent": 50}, "location": {
+                "latitude": latitude, "longitude": -118.0, "speed": 0}},
+            **members)).encode(), check=True)
+
+
+def create(stack):
+    (status, response), = rows(
+        stack, "select * from coco.delivery_create('me', 'r', null, null, %s)",
+        json.dumps({"pickup": PICKUP, "dropoff": DROPOFF}))
+    assert status == 201
+    return json.loads(response)["id"]
+
+
+def move(stack, delivery, to, **body):
+    moves = {status: {"allowed": True, "to": to}
+             for status in ["Created", *city.STATUSES]}
+    (status, _), = rows(
+        stack, "select * from coco.delivery_move('me', 'r', null, null, %s,"
+        " %s, %s)", delivery, json.dumps(moves), json.dumps(body))
+    assert status == 200
+
+
+def change(stack, serial, **changes):
+    rows(stack, "select coco.robot_operation_change(%s, %s)", serial,
+         json.dumps(changes))
+
+
+def await_status(stack, delivery, status):
+    wait_for(lambda: rows(stack, "select status from coco.delivery"
+                          " where id = %s", delivery) == [(status,)], 20,
+             status)
+
+
+def await_told(db, serial, *events, seconds=20):
+    """That the robot's events end with these; all of them, checked."""
+    def ends():
+        found = city.told(db).get(serial, [])
+        return [event for event, *_ in found][-len(events):] == list(events)
+    try:
+        wait_for(ends, seconds, "these events")
+    finally:
+        found = city.told(db).get(serial, [])
+        print(serial, [event for event, *_ in found])
+    city.check_legal(found)
+    return found
+
+
+def trips(stack, serial):
+    return rows(stack, "select trip_id::text, delivery_id::text, canceled,"
+                " end_time is not null, distance from coco.mds_trip"
+                " join coco.mds_vehicle using (device_id) where serial = %s"
+                " order by start_time", serial)
+
+
+def test_delivery(stack, db, one):
+    """Its life: arrivals by heartbeats, the rest by its functions; the robot
+    is told of with its places, and so is the trip."""
+    beat(stack, "life-1")
+    await_told(db, "life-1", "recommissioned", "service_start")
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="life-1")
+    move(stack, delivery, "EnrouteToPickup")
+    beat(stack, "life-1", 33.995)
+    beat(stack, "life-1", 34.0)
+    await_status(stack, delivery, "AtPickup")
+    move(stack, delivery, "LoadedWaitingForPilot")
+    move(stack, delivery, "EnrouteToDropoff")
+    beat(stack, "life-1", 34.01)
+    await_status(stack, delivery, "AtDropoff")
+    move(stack, delivery, "Completed")
+    told = await_told(db, "life-1", *LIFE)
+    assert [names for _, _, _, names in told] \
+        == [()] * 2 + [(delivery,)] * len(LIFE)
+
+    (trip, of, canceled, ended, distance), = trips(stack, "life-1")
+    assert (trip, of, canceled, ended) == (delivery, delivery, False, True)
+    # what it stood before it set out is not on the way
+    assert abs(distance - 0.015 * 111195) < 1
+    assert rows(stack, "select event_types[1], latitude, battery_percent"
+                " from coco.mds_event where event_types[1]"
+                " in ('trip_start', 'order_pick_up', 'trip_end')"
+                " order by ts") == [("trip_start", 33.99, 50),
+                                    ("order_pick_up", 34, 50),
+                                    ("trip_end", 34.01, 50)]
+    assert rows(stack, "select v.vehicle_state, e.event_types[1]"
+                " from coco.mds_vehicle v join coco.mds_event e"
+                " on e.event_id = v.event_id and e.ts = v.event_at"
+                " where serial = 'life-1'") == [("available", "trip_end")]
+
+
+def test_offline_and_back(stack, db, one):
+    """In the midst of a delivery, which goes on unseen; the state before it
+    comes back, then what was missed is told."""
+    def silent():
+        rows(stack, "select coco.supply_sweep(0)")
+        return rows(stack, "select data ->> 'status' from coco.resource"
+                    " where id = 'silent-1'") == [("OFFLINE",)]
+
+    beat(stack, "silent-1")
+    await_told(db, "silent-1", "recommissioned", "service_start")
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="silent-1")
+    wait_for(silent, 20, "silence")
+    await_told(db, "silent-1", "reservation_start", "comms_lost")
+    move(stack, delivery, "EnrouteToPickup")
+    move(stack, delivery, "AtPickup")
+    wait_for(lambda: rows(stack, "select count(*) from coco.mds_fact")
+             == [(0,)], 20, "the facts to be taken")
+    beat(stack, "silent-1")
+    told = await_told(db, "silent-1", "comms_lost", "comms_restored",
+                      "reservation_stop", "trip_start", "order_pick_up")
+    assert [state for _, state, _, _ in told[-5:]] == [
+        "non_contactable", "reserved", "stopped", "on_trip", "stopped"]
+
+
+def test_maintenance(stack, db, one):
+    beat(stack, "shop-1")
+    await_told(db, "shop-1", "recommissioned", "service_start")
+    change(stack, "shop-1", undergoing_maintenance=True)
+    await_told(db, "shop-1", "service_end", "maintenance")
+    change(stack, "shop-1", undergoing_maintenance=False)
+    await_told(db, "shop-1", "maintenance_end", "service_start")
+    change(stack, "shop-1", driveable=False)
+    await_told(db, "shop-1", "service_end")
+
+
+def test_reassignment(stack, db, one):
+    """The robot that it was taken from is free again; the other's trip has an
+    id of its own."""
+    for serial in ("first-1", "second-1"):
+        beat(stack, serial)
+        await_told(db, serial, "recommissioned", "service_start")
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="first-1")
+    move(stack, delivery, "EnrouteToPickup")
+    await_told(db, "first-1", *LIFE[:3])
+    move(stack, delivery, "Assigned", serial="second-1")
+    await_told(db, "first-1", "trip_pause", "provider_cancellation")
+    for status in city.STATUSES[1:]:
+        move(stack, delivery, status)
+    told = await_told(db, "second-1", *LIFE)
+    (first, of, canceled, ended, _), = trips(stack, "first-1")
+    assert (first, of, canceled, ended) == (delivery, delivery, True, True)
+    (second, of, canceled, ended, _), = trips(stack, "second-1")
+    assert (of, canceled, ended) == (delivery, False, True)
+    assert second != first and told[-1][3] == (second,)
+
+
+def test_two_deliveries(stack, db, one):
+    """Of one robot, one after the other's beginning, one of them canceled."""
+    beat(stack, "two-1")
+    await_told(db, "two-1", "recommissioned", "service_start")
+    kept, dropped = create(stack), create(stack)
+    move(stack, kept, "Assigned", serial="two-1")
+    move(stack, dropped, "Assigned", serial="two-1")
+    move(stack, kept, "EnrouteToPickup")
+    told = await_told(db, "two-1", "trip_start")
+    assert set(told[-1][3]) == {kept, dropped}
+    move(stack, dropped, "Canceled", reason="customer changed their mind")
+    for status in city.STATUSES[2:]:
+        move(stack, kept, status)
+    told = await_told(db, "two-1", *LIFE[3:])
+    assert told[-1][3] == (kept,)
+    assert [(trip, canceled, ended) for trip, _, canceled, ended, _
+            in trips(stack, "two-1")] == [(kept, False, True)]
+
+
+def test_restart_midway(stack, db, one):
+    """What happens while no worker is there is told by the next one, of the
+    time when it happened."""
+    beat(stack, "midway-1")
+    await_told(db, "midway-1", "recommissioned", "service_start")
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="midway-1")
+    await_told(db, "midway-1", LIFE[0])
+    one.kill()
+    for status in city.STATUSES[1:]:
+        move(stack, delivery, status)
+    one.start()
+    told = await_told(db, "midway-1", *LIFE)
+    (at,), = rows(stack, "select ts from coco.delivery_event"
+                  " where delivery_id = %s and status = 'Completed'", delivery)
+    assert told[-1][2] == at
