@@ -1,0 +1,208 @@
+# /partners/doordash/: a token that we sign, verified there; what goes and what
+# comes back; a token that is refused, and outages. By the locations of
+# conf/coco.conf.
+
+use Test::Nginx::Socket;
+use Test::More;
+use Coco;
+use Digest::SHA qw(sha1_hex);
+use Partner;
+
+no_shuffle();
+no_long_string();
+log_level('info');
+worker_connections(512);
+
+our $Path = '/partners/doordash/drive/v2/deliveries';
+
+partner_start();
+
+# Locations with other settings, which must not be taken for each other's.
+our $Others = <<'END';
+location /other/ {
+    coco_doordash_credentials other-id other-key $TEST_NGINX_DOORDASH_SECRET;
+    proxy_set_header Authorization "Bearer $coco_doordash_jwt";
+    proxy_pass http://coco_doordash/drive/;
+}
+location /none/ {
+    proxy_set_header Authorization "Bearer $coco_doordash_jwt";
+    proxy_pass http://coco_doordash/drive/;
+}
+END
+
+sub passed {
+    told(reset => 1);
+    my $begun = int time;
+    my $reply = call(POST => "$Path?a=1", '{"a":"b"}',
+        'Content-Type' => 'application/json');
+    my ($is, $fields) = ($$reply{json}, $$reply{json}{fields});
+    is("$$reply{status} $$is{method} $$is{uri}",
+        '200 POST /drive/v2/deliveries?a=1', 'it is passed on');
+    is($$is{sha1}, sha1_hex('{"a":"b"}'), 'with its body');
+    is($$fields{cookie}, undef, 'no cookie goes');
+    is($$reply{headers}{'set-cookie'}, undef, 'and none comes');
+    is($$fields{host}, 'openapi.doordash.com', 'its name');
+
+    my $claims = ledger()->{claims};
+    is($$claims{exp} - $$claims{iat}, 1800, 'half an hour');
+    ok($$claims{iat} >= $begun - 3600, 'signed lately');
+
+    call($_ => $Path) for qw(GET DELETE GET HEAD);
+    is_deeply(many(64, $Path), { 200 => 64 }, 'many at once');
+    my $jwts = keys %{ ledger()->{jwts} };
+    ok($jwts <= 2, "not signed for each request: $jwts");
+
+    for my $status (400, 404, 500, 502, 503) {
+        my $own = call(GET => "$Path?status=$status");
+        is("$$own{status} $$own{json}{method}", "$status GET",
+            "$status is its own");
+    }
+    is(call(POST => "/partners/doordash/drive/v2/a", 'x' x (256 << 10))
+        ->{json}{length}, 256 << 10, 'a large body');
+    is(problem(call(POST => $Path, 'x' x ((256 << 10) + 1))),
+        '413 Refused before any endpoint saw the request.', 'one too large');
+    is(length call(GET => "$Path?size=3000000")->{content}, 3000000,
+        'a large answer');
+    return;
+}
+
+sub refused {
+    told(reset => 1, refuse => 'all');
+    my $reply = call(POST => $Path, '{}');
+    is(problem($reply), '502 DoorDash refuses our credentials; the clock of'
+        . ' this host may be wrong as well.', 'not the caller\'s');
+    is($$reply{headers}{'www-authenticate'}, undef, 'whose realm it is');
+    told(reset => 1);
+
+    is(problem(call(POST => "$Path?close=1", 'x')),
+        '502 DoorDash cannot be reached; try again later.', 'no answer');
+    is(problem(call(GET => "$Path?delay=30")),
+        '504 DoorDash did not answer in time; try again later.', 'a late one');
+
+    my $calls = ledger()->{calls};
+    is(problem(call(POST => $Path, '{}', Authorization => '')), '401 A bearer'
+        . ' token is needed in the Authorization header.', 'no caller');
+    is(problem(call(GET => $Path, undef, (split /: /, bearer()))),
+        '403 The token lacks the scope partners:write.', 'another scope');
+    is(ledger()->{calls}, $calls, 'nothing goes there');
+    return;
+}
+
+sub others {
+    told(reset => 1);
+    is(call(GET => '/other/v2/x')->{status}, 401, 'passed on as it is');
+    is(ledger()->{claims}{iss}, 'other-id', 'by the location');
+    is(call(GET => '/none/v2/x')->{status}, 401, 'without any');
+    return;
+}
+
+# In none of the logs: our tokens, the secret, what callers are known by.
+sub silent {
+    my $text = log_text();
+    unlike($text, qr/eyJ/, 'no token');
+    unlike($text, qr/\Q$Partner::Key\E/, 'no secret');
+    return;
+}
+
+plan 'no_plan';
+run_tests();
+
+__DATA__
+
+=== TEST 1: what goes there and comes back
+--- http_config eval: Partner::partner_http()
+--- config eval: Partner::partner_server()
+--- init
+main::passed(); main::silent();
+--- request
+GET /partners/doordash/
+--- error_code: 401
+--- no_error_log
+[alert]
+
+
+
+=== TEST 2: refused, away, and those who may not
+--- http_config eval: Partner::partner_http()
+--- config eval: Partner::partner_server('proxy_read_timeout 15s' => 'proxy_read_timeout 700ms')
+--- init
+main::refused(); main::silent();
+--- request
+GET /partners/doordash/
+--- error_code: 401
+--- no_error_log
+[alert]
+
+
+
+=== TEST 3: other credentials, and none
+--- http_config eval: Partner::partner_http()
+--- config eval: Partner::partner_server() . $::Others
+--- init
+main::others(); main::silent();
+--- request
+GET /partners/doordash/
+--- error_code: 401
+--- error_log
+$coco_doordash_jwt is used in a location without "coco_doordash_credentials"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 4: the variable, and no credentials anywhere
+--- config
+    location /a { proxy_set_header Authorization "Bearer $coco_doordash_jwt"; proxy_pass http://127.0.0.1:1/; }
+--- must_die
+--- error_log
+$coco_doordash_jwt is used, and no "coco_doordash_credentials" is given
+--- no_error_log
+[alert]
+
+
+
+=== TEST 5: a secret that is none
+--- user_files
+>>> secret
+not base64url!
+--- config
+    location /a { coco_doordash_credentials a b html/secret; }
+--- must_die
+--- error_log
+"coco_doordash_credentials": the first line of "html/secret": base64url of at most 256 bytes expected
+--- no_error_log
+[alert]
+
+
+
+=== TEST 6: ids that are too long
+--- config eval
+'location /a { coco_doordash_credentials ' . 'a' x 600 . ' b $TEST_NGINX_DOORDASH_SECRET; }'
+--- must_die
+--- error_log
+"coco_doordash_credentials": the ids of the developer and of the key must be given, and not be that long
+--- no_error_log
+[alert]
+
+
+
+=== TEST 7: no secret
+--- config
+    location /a { coco_doordash_credentials a b /nonexistent/secret; }
+--- must_die
+--- error_log
+"coco_doordash_credentials": open() "/nonexistent/secret" failed
+--- no_error_log
+[alert]
+
+
+
+=== TEST 8: given twice
+--- config
+    coco_doordash_credentials a b $TEST_NGINX_DOORDASH_SECRET;
+    coco_doordash_credentials a c $TEST_NGINX_DOORDASH_SECRET;
+--- must_die
+--- error_log
+"coco_doordash_credentials" directive is duplicate
+--- no_error_log
+[alert]
