@@ -53,6 +53,7 @@ struct coco_partners_s {
     coco_backoff_t         backoff;      /* of Postgres */
     int64_t                pg_at;        /* next attempt to connect or lock */
     int64_t                claim_at;
+    int64_t                hold_until;   /* after a round that failed */
     int64_t                position_at;
     int64_t                count_at;
     int64_t                stop_at;      /* 0: no stop */
@@ -164,7 +165,8 @@ static const coco_pg_statement_t  coco_partners_statements[] = {
     "ut", "integrations" },
 
 /* One of a delivery is under way at a time, for it is the newest that counts;
- * one whose end is not heard of is not waited for for ever. */
+ * one whose end is not heard of is not waited for for ever.  coalesce() keeps
+ * the planner from the index of all deliveries that ever were. */
 [COCO_P_POSITIONS] = {
     "with news as materialized ("
     " select d.id, d.provider, d.status, d.serial, r.telemetry_order_ts as ts"
@@ -173,7 +175,8 @@ static const coco_pg_statement_t  coco_partners_statements[] = {
     "  left join coco.partner_push l"
     "   on l.delivery_id = d.id and l.kind = 'LOCATION'"
     "  where d.serial is not null and d.status not in ('Completed', 'Canceled')"
-    "   and d.provider = ($1::text[])[1] and d.external_id is not null"
+    "   and coalesce(d.provider, '') = ($1::text[])[1]"
+    "   and d.external_id is not null"
     "   and r.data #> '{location,latitude}' is not null"
     "   and r.telemetry_order_ts > coalesce(l.ts, '-infinity')"
     "   and (l.id is null or l.attempted_at <= now()"
@@ -271,8 +274,6 @@ coco_partners_start(coco_partners_t **ret, const coco_config_t *config,
     /* all stay connected, and that of the tokens */
     curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS,
                       (long) config->partners_concurrency * COCO_PARTNERS + 1);
-    curl_multi_setopt(p->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-                      (long) config->partners_concurrency + 1);
 
     if (pthread_create(&p->thread, NULL, coco_partners_thread, p) != 0) {
         goto failed;
@@ -425,6 +426,8 @@ coco_partners_thread(void *arg)
         if (p->sending) {
             coco_partners_round(p, now);
             coco_partners_calls(p);
+            atomic_store(&p->in_flight, p->peers[0].in_flight
+                                        + p->peers[1].in_flight);
         }
 
         coco_partners_wait(p);
@@ -483,6 +486,10 @@ coco_partners_round(coco_partners_t *p, int64_t now)
     int       claims[COCO_PARTNERS];
     bool      queued;
     unsigned  room;
+
+    if (now < p->hold_until) {
+        return;
+    }
 
     queued = coco_partners_finish(p);
 
@@ -569,8 +576,7 @@ coco_partners_finished(coco_partners_t *p)
     }
 
     p->plain = false;
-    atomic_store(&p->in_flight,
-                 p->peers[0].in_flight + p->peers[1].in_flight);
+    coco_backoff_reset(&p->backoff);
 }
 
 
@@ -1020,19 +1026,25 @@ coco_partners_send(coco_partners_t *p, coco_partners_peer_t *peer,
 static void
 coco_partners_wait(coco_partners_t *p)
 {
-    bool                   busy = false;
-    size_t                 at = 0;
-    int64_t                left;
+    size_t                 over = 0, token = 0;
+    int64_t                until = p->claim_at;
     coco_partners_peer_t  *peer;
 
-    left = (p->sending ? p->claim_at : p->pg_at) - coco_clock_monotonic_us();
-    left = left < 0 ? 0 : left / 1000 + 1;
+    if (!p->sending) {
+        until = p->pg_at;
 
-    if (p->sending) {
-        busy = coco_partners_next(p, COCO_CALL_OVER, &peer, &at) != NULL;
+    } else if (coco_partners_next(p, COCO_CALL_OVER, &peer, &over) != NULL
+               || (coco_partners_next(p, COCO_CALL_TOKEN, &peer, &token)
+                   != NULL && !peer->auth.fetching))
+    {
+        until = 0;
     }
 
-    curl_multi_poll(p->multi, NULL, 0, busy ? 0 : (int) left, NULL);
+    until = until > p->hold_until ? until : p->hold_until;
+    until -= coco_clock_monotonic_us();
+
+    curl_multi_poll(p->multi, NULL, 0,
+                    until > 0 ? (int) (until / 1000 + 1) : 0, NULL);
 }
 
 
@@ -1078,8 +1090,8 @@ coco_partners_sync(coco_partners_t *p, const char *what)
              "%s", coco_pg_error(p->pg)->message, NULL);
 
     p->plain = rc == COCO_PG_DATA;
-    p->claim_at = coco_clock_monotonic_us()
-                  + coco_backoff_next(&p->backoff) * 1000LL;
+    p->hold_until = coco_clock_monotonic_us()
+                    + coco_backoff_next(&p->backoff) * 1000LL;
 
     if (coco_pg_socket(p->pg) == -1) {
         coco_partners_lost(p);
@@ -1107,7 +1119,7 @@ coco_partners_lost(coco_partners_t *p)
         coco_metrics_set(COCO_G_PUSH_WAITING, (coco_lane_id_e) i, 0);
     }
 
-    p->pg_at = p->claim_at;
+    p->pg_at = p->hold_until;
     atomic_store(&p->in_flight, 0);
     atomic_store(&p->sending, false);
 }

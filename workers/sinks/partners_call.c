@@ -14,6 +14,7 @@
 
 #define COCO_CALL_RETRY_AFTER_MAX  3600     /* s; what is longer is no answer
                                                to one call */
+#define COCO_CALL_TOKEN_PART       8
 
 static int coco_call_headers(coco_partners_call_t *call,
     const coco_partners_peer_t *peer);
@@ -22,6 +23,8 @@ static size_t coco_call_write(char *data, size_t size, size_t count,
     void *user);
 static void coco_call_judge(coco_partners_call_t *call,
     coco_partners_peer_t *peer, CURLcode code, int64_t now);
+static bool coco_call_tells(const coco_partners_call_t *call,
+    const char *token);
 static bool coco_call_permanent(long status);
 static void coco_call_explain(coco_partners_call_t *call, CURLcode code);
 static void coco_call_again(coco_partners_call_t *call,
@@ -208,6 +211,10 @@ coco_call_judge(coco_partners_call_t *call, coco_partners_peer_t *peer,
         return;
     }
 
+    if (coco_call_tells(call, peer->auth.token)) {
+        call->reply_len = 0;
+    }
+
     coco_call_explain(call, code);
 
     if (code == CURLE_OK && coco_call_permanent(call->status)) {
@@ -221,6 +228,20 @@ coco_call_judge(coco_partners_call_t *call, coco_partners_peer_t *peer,
     }
 
     coco_call_again(call, peer, now);
+}
+
+
+/* Some answers repeat what was asked: then they are not kept. */
+static bool
+coco_call_tells(const coco_partners_call_t *call, const char *token)
+{
+    size_t  len = strlen(token);
+
+    len = len < COCO_CALL_TOKEN_PART ? len : COCO_CALL_TOKEN_PART;
+
+    return memmem(call->reply, call->reply_len, "earer ", 6) != NULL
+           || (len > 0
+               && memmem(call->reply, call->reply_len, token, len) != NULL);
 }
 
 

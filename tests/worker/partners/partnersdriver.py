@@ -41,6 +41,7 @@ class Partner:
         self.answer = lambda call, number: 200
         self.token = lambda number: (200, {
             "access_token": "token-%d" % number, "expires_in": 3600})
+        self.said = lambda call: b'{"said":"%d"}' % call.status
         self.released = threading.Event()
         partner = self
 
@@ -82,12 +83,13 @@ class Partner:
             answer = self.answer(call, number)
             status, headers = (answer if isinstance(answer, tuple)
                                else (answer, {}))
-            self.calls.append(call._replace(status=status))
+            call = call._replace(status=status)
+            self.calls.append(call)
         if status is None:
             self.released.wait(60)
             request.close_connection = True
             return
-        self.reply(request, status, b'{"said":"%d"}' % status, headers)
+        self.reply(request, status, self.said(call), headers)
 
     def serve_token(self, request, body):
         with self.lock:
