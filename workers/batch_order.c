@@ -196,7 +196,8 @@ coco_orders_keys(coco_writer_t *w, coco_statement_e statement)
         if (order->action != COCO_ORDER_NOTHING) {
             coco_pg_text(w->pg, coco_partner_name(order->partner));
             coco_pg_text(w->pg, order->external_id);
-            coco_pg_text(w->pg, order->vehicle);
+            coco_pg_text(w->pg, order->action == COCO_ORDER_PLACE
+                                ? order->vehicle : (coco_str_t) { NULL, 0 });
         }
     }
 

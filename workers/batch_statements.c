@@ -441,9 +441,11 @@ const coco_pg_statement_t  coco_batch_statements[COCO_STATEMENTS] = {
     ") order by f.serial collate \"C\" for update",
     "ttt", "integrations" },
 
+/* Rows that are missing are made here: whoever makes one locks it. */
 [COCO_S_ORDERS_SUPPLY] = {
-    "select from coco.resource r where r.id in (" COCO_ORDERS_ROBOTS
-    ") order by r.id collate \"C\" for update",
+    "select coco.supply_lock(serial) is null from (select distinct"
+    " serial collate \"C\" as serial from (" COCO_ORDERS_ROBOTS ") r"
+    " order by 1 offset 0) r",
     "ttt", "integrations" },
 
 /* Each sees what those before it have done: the function is volatile. */
