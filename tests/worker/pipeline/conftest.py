@@ -15,7 +15,8 @@ TABLES = ("robot_state", "state_history", "state_history_late",
           "driveu_status", "webhook_inbox", "external_robot_mapping",
           "lid_robot", "lid_cycle", "robot_command", "robot_shadow",
           "robot_task", "delivery", "delivery_attempt", "delivery_event",
-          "anomaly", "demand", "resource", "quote")
+          "anomaly", "demand", "resource", "quote", "integration",
+          "partner_push", "mds_fact")
 
 
 @pytest.fixture(scope="module")

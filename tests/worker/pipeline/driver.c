@@ -11,9 +11,9 @@
  *     line TEXT                     -> of the supply, decoded, encoded again
  *     stop                          -> stopped
  *
- * KIND is heartbeat, robot, webhook, event, telemetry or task; SERIAL and
- * PAYLOAD are in hexadecimal; - for none. With DRIVER_LOOP the lane sends to
- * the bus lane of the same process, which is there then, too, and a relay
+ * KIND is heartbeat, robot, webhook, event, telemetry, task or order; SERIAL
+ * and PAYLOAD are in hexadecimal; - for none. With DRIVER_LOOP the lane sends
+ * to the bus lane of the same process, which is there then, too, and a relay
  * runs; with DRIVER_PULSE, the pulse. With DRIVER_DONE, a file, each message
  * that is told of as done is a line there: its position, and how many rows of
  * state_history others see.
@@ -87,9 +87,9 @@ static coco_kind_e
 driver_kind(const char *name)
 {
     static const char  *names[] = { "heartbeat", "robot", "webhook", "event",
-                                    "telemetry", "task" };
+                                    "telemetry", "task", "order" };
 
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         if (strcmp(name, names[i]) == 0) {
             return (coco_kind_e) i;
         }

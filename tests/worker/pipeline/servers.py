@@ -4,6 +4,7 @@ Sockets in a folder of their own; nothing listens on the network."""
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -143,7 +144,7 @@ class Driver:
         return self.process.stdout.readline().split()
 
     KINDS = {"h": "heartbeat", "e": "robot", "w": "webhook", "v": "event",
-             "t": "telemetry", "k": "task"}
+             "t": "telemetry", "k": "task", "o": "order"}
 
     def push(self, serial, payload, received_at=None, kind="h", source="mqtt",
              topic=None, receives=0, inbox=None, cause=None):
@@ -177,13 +178,15 @@ class Driver:
             time.sleep(0.02)
 
     def metrics(self):
-        """name{...} of this lane -> value."""
+        """name{...} of this lane -> value; name.outcome with that label."""
         self.process.stdin.write("metrics\n")
         values = {}
         for line in iter(self.process.stdout.readline, ".\n"):
             if 'lane="telemetry"' in line and "_bucket" not in line:
                 name, value = line.rsplit(" ", 1)
-                values[name.split("{")[0]] = float(value)
+                label = re.search(r'outcome="(\w+)"', name)
+                name = name.split("{")[0] + (label and "." + label[1] or "")
+                values[name] = float(value)
         return values
 
     def logged(self):
