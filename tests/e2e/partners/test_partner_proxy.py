@@ -22,6 +22,12 @@ def ask(field, partner, **headers):
                            headers=headers)
 
 
+def arrived(field, partner):
+    """What came through the proxy; the worker calls the partners as well."""
+    return field.ledger(partner=partner, path=CALLS[partner][0].removeprefix(
+        "/partners/" + partner))
+
+
 @pytest.fixture(params=["uber", "doordash"])
 def partner(request):
     return request.param
@@ -32,12 +38,10 @@ def test_credentials_are_exchanged(field, partner):
     assert reply.status_code == 200, reply.text
     assert reply.json()["fee"] > 0
     assert "Set-Cookie" not in reply.headers
-    seen, = field.ledger(partner=partner)
+    seen = arrived(field, partner)[-1]
     ours = hashlib.sha256(field.token.encode()).hexdigest()[:12]
     assert ours not in seen["headers"]["authorization"]
     assert "cookie" not in seen["headers"]
-    assert seen["path"] == CALLS[partner][0].removeprefix(
-        "/partners/" + partner)
     assert seen["body"] == CALLS[partner][1]
 
 
@@ -52,23 +56,25 @@ def test_the_caller_needs_the_scope(field, partner):
         reply = field.http.post(field.url + path, json=QUOTE, timeout=30,
                                 headers=headers)
         assert reply.status_code == status
-    assert field.ledger() == []
+    assert arrived(field, partner) == []
 
 
 def test_many_at_once_cost_one_token(field):
-    field.control(expireTokens=True)
     assert ask(field, "uber").status_code == 200
+    field.control(expireTokens=True)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(lambda _: ask(field, "uber"), range(64)))
     assert {reply.status_code for reply in replies} == {200}
-    assert len(field.ledger(partner="uber-auth")) <= 1
+    tokens = [entry for entry in field.ledger(partner="uber-auth")
+              if entry["headers"]["host"] == "auth.uber.com"]
+    assert len(tokens) <= 2, "the first call's, and one for all the others"
 
 
 def test_a_token_that_ended_early_is_renewed_once(field):
     assert ask(field, "uber").status_code == 200
     field.control(expireTokens=True)
     assert ask(field, "uber").status_code == 200
-    assert [entry["status"] for entry in field.ledger(partner="uber")][-2:] \
+    assert [entry["status"] for entry in arrived(field, "uber")][-2:] \
         == [401, 200]
 
 
