@@ -1,7 +1,7 @@
 # The stack's partners: simulators of Uber and DoorDash, or whoever is named to
 # play them. Sourced by scripts/stack with $root, $run and the ports.
 
-# Who we are to them; conf/coco.conf and conf/coco-worker.conf say the same.
+# Who we are to them; conf/coco.conf says the same.
 uber_client_id=coco-stack
 doordash_developer_id=coco-stack
 doordash_key_id=coco-stack-1
