@@ -96,6 +96,40 @@ sub others {
     return;
 }
 
+# A partner by TLS: its name must be in its certificate, and that of an
+# authority that is trusted.
+sub certified {
+    my ($name) = @_;
+    my $is = write_file("$name.pem", '') =~ s/\.pem$//r;
+    system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256"
+        . " -nodes -days 2 -subj /CN=$name -addext subjectAltName=DNS:$name"
+        . " -keyout $is.key -out $is.pem 2>$is.log") == 0 or die "no $name";
+    return $is;
+}
+our ($Right, $Wrong) = map { certified($_) } qw(openapi.doordash.com
+    another.example);
+
+# By the files of what is trusted, and of what the partner has.
+sub tls_http {
+    my ($has) = @_;
+    return partner_http() =~ s/(upstream coco_doordash \{\s+server )[^;]+/
+        $1 . 'unix:$TEST_NGINX_SERVER_ROOT\/tls.sock'/er . <<"END";
+server {
+    listen unix:\$TEST_NGINX_SERVER_ROOT/tls.sock ssl;
+    ssl_certificate $has.pem;
+    ssl_certificate_key $has.key;
+    location / { return 200 '{"name":"\$ssl_server_name"}'; }
+}
+END
+}
+
+sub tls_server {
+    my ($trusted) = @_;
+    return partner_server('proxy_pass http://coco_doordash/' =>
+        'proxy_pass https://coco_doordash/',
+        '/etc/ssl/certs/ca-certificates.crt' => "$trusted.pem");
+}
+
 # In none of the logs: our tokens, the secret, what callers are known by.
 sub silent {
     my $text = log_text();
@@ -150,7 +184,51 @@ $coco_doordash_jwt is used in a location without "coco_doordash_credentials"
 
 
 
-=== TEST 4: the variable, and no credentials anywhere
+=== TEST 4: TLS, to whom it says it is
+--- http_config eval: main::tls_http($::Right)
+--- config eval: main::tls_server($::Right)
+--- request
+GET /partners/doordash/
+--- more_headers eval: Coco::bearer(scope => 'partners:write')
+--- response_body chomp
+{"name":"openapi.doordash.com"}
+--- no_error_log
+[alert]
+[error]
+
+
+
+=== TEST 5: TLS, to another name
+--- http_config eval: main::tls_http($::Wrong)
+--- config eval: main::tls_server($::Wrong)
+--- request
+GET /partners/doordash/
+--- more_headers eval: Coco::bearer(scope => 'partners:write')
+--- error_code: 502
+--- response_body_like: DoorDash cannot be reached
+--- error_log
+upstream SSL certificate does not match "openapi.doordash.com"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 6: TLS, by nobody who is trusted
+--- http_config eval: main::tls_http($::Right)
+--- config eval: main::tls_server($::Wrong)
+--- request
+GET /partners/doordash/
+--- more_headers eval: Coco::bearer(scope => 'partners:write')
+--- error_code: 502
+--- response_body_like: DoorDash cannot be reached
+--- error_log
+upstream SSL certificate verify error
+--- no_error_log
+[alert]
+
+
+
+=== TEST 7: the variable, and no credentials anywhere
 --- config
     location /a { proxy_set_header Authorization "Bearer $coco_doordash_jwt"; proxy_pass http://127.0.0.1:1/; }
 --- must_die
@@ -161,7 +239,7 @@ $coco_doordash_jwt is used, and no "coco_doordash_credentials" is given
 
 
 
-=== TEST 5: a secret that is none
+=== TEST 8: a secret that is none
 --- user_files
 >>> secret
 not base64url!
@@ -175,7 +253,7 @@ not base64url!
 
 
 
-=== TEST 6: ids that are too long
+=== TEST 9: ids that are too long
 --- config eval
 'location /a { coco_doordash_credentials ' . 'a' x 600 . ' b $TEST_NGINX_DOORDASH_SECRET; }'
 --- must_die
@@ -186,7 +264,7 @@ not base64url!
 
 
 
-=== TEST 7: no secret
+=== TEST 10: no secret
 --- config
     location /a { coco_doordash_credentials a b /nonexistent/secret; }
 --- must_die
@@ -197,7 +275,7 @@ not base64url!
 
 
 
-=== TEST 8: given twice
+=== TEST 11: given twice
 --- config
     coco_doordash_credentials a b $TEST_NGINX_DOORDASH_SECRET;
     coco_doordash_credentials a c $TEST_NGINX_DOORDASH_SECRET;

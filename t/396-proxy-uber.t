@@ -255,6 +255,23 @@ sub left {
     return;
 }
 
+# Requests that wait, while their processes are told to end.
+sub leaving {
+    told(reset => 1, delay => 0.5);
+    my $client = fork // die "fork: $!";
+    if ($client == 0) {
+        my $statuses = many(16, $Path);
+        POSIX::_exit(($$statuses{200} // 0) == 16 ? 0 : 1);
+    }
+    ok(await(sub { ledger()->{tokens} == 1 }), 'one fetches');
+    ok(reloaded(), 'a reload');
+    waitpid $client, 0;
+    is($?, 0, 'all are answered');
+    is(call(GET => $Path)->{status}, 200, 'and others');
+    is(ledger()->{tokens}, 1, 'by that token');
+    return;
+}
+
 # In none of the logs: what we are known by, what callers are known by.
 sub silent {
     my $text = log_text();
@@ -410,7 +427,21 @@ GET /partners/uber/
 
 
 
-=== TEST 11: an authorization server that nobody is
+=== TEST 11: who fetches is to end
+--- http_config eval: Partner::partner_http()
+--- config eval: main::server()
+--- init
+main::leaving();
+--- request
+GET /partners/uber/
+--- error_code: 401
+--- no_error_log
+[alert]
+[error]
+
+
+
+=== TEST 12: an authorization server that nobody is
 --- http_config eval: Partner::partner_http() =~ s/(coco_uber_auth \{\s+server )[^;]+/${1}127.0.0.1:$ENV{TEST_NGINX_CLOSED_PORT}/r
 --- config eval: main::server()
 --- request
@@ -427,7 +458,7 @@ coco: no token from Uber: cannot be reached (502)
 
 
 
-=== TEST 12: no zone
+=== TEST 13: no zone
 --- http_config eval: Partner::partner_http() =~ s/coco_oauth_zone 64k;//r
 --- config eval: main::server()
 --- must_die
@@ -438,7 +469,7 @@ no "coco_oauth_zone" is given, and "coco_uber_oauth" needs it
 
 
 
-=== TEST 13: the variable, and no credentials anywhere
+=== TEST 14: the variable, and no credentials anywhere
 --- http_config
 --- config
     location /a { proxy_set_header Authorization "Bearer $coco_uber_token"; proxy_pass http://127.0.0.1:1/; }
@@ -450,7 +481,7 @@ $coco_uber_token is used, and no "coco_uber_oauth" is given
 
 
 
-=== TEST 14: no arguments
+=== TEST 15: no arguments
 --- http_config
     coco_oauth_zone 64k;
 --- config
@@ -463,7 +494,7 @@ $coco_uber_token is used, and no "coco_uber_oauth" is given
 
 
 
-=== TEST 15: unknown parameter
+=== TEST 16: unknown parameter
 --- http_config
     coco_oauth_zone 64k;
 --- config
@@ -476,7 +507,7 @@ $coco_uber_token is used, and no "coco_uber_oauth" is given
 
 
 
-=== TEST 16: no path
+=== TEST 17: no path
 --- http_config
     coco_oauth_zone 64k;
 --- config
@@ -489,7 +520,7 @@ $coco_uber_token is used, and no "coco_uber_oauth" is given
 
 
 
-=== TEST 17: no secret
+=== TEST 18: no secret
 --- http_config
     coco_oauth_zone 64k;
 --- config
@@ -502,7 +533,7 @@ $coco_uber_token is used, and no "coco_uber_oauth" is given
 
 
 
-=== TEST 18: a zone too small
+=== TEST 19: a zone too small
 --- http_config
     coco_oauth_zone 4k;
 --- config
@@ -514,7 +545,7 @@ $coco_uber_token is used, and no "coco_uber_oauth" is given
 
 
 
-=== TEST 19: more tokens than there is room for
+=== TEST 20: more tokens than there is room for
 --- http_config
     coco_oauth_zone 32k;
 --- config eval
@@ -527,7 +558,7 @@ CORE::join "\n", map { "location /$_ { coco_uber_oauth /oauth id-$_ $ENV{TEST_NG
 
 
 
-=== TEST 20: coco_scope: none
+=== TEST 21: coco_scope: none
 --- http_config
 --- config
     location /a { coco_scope ""; return 200; }
@@ -539,7 +570,7 @@ CORE::join "\n", map { "location /$_ { coco_uber_oauth /oauth id-$_ $ENV{TEST_NG
 
 
 
-=== TEST 21: coco_scope: twice
+=== TEST 22: coco_scope: twice
 --- http_config
 --- config
     location /a { coco_scope a; coco_scope b; return 200; }
