@@ -13,7 +13,7 @@
 #include "metrics.h"
 #include "sinks/partners.h"
 #include "sinks/partners_call.h"
-#include "sinks/postgres.h"
+#include "sinks/partners_rows.h"
 
 #define COCO_PARTNERS_LOCK_MS   1000     /* between tries for another's lock */
 #define COCO_PARTNERS_COUNT_MS  10000
@@ -22,20 +22,6 @@
 #define COCO_PARTNERS_DRAIN_MS  2000     /* of a stop */
 #define COCO_PARTNERS_STUCK_MS  120000   /* above what a round may take */
 #define COCO_PARTNERS_BODY      4096     /* bytes, of most */
-
-enum {
-    COCO_P_LOCK = 0, COCO_P_TAKE_OVER, COCO_P_FINISH, COCO_P_CLAIM,
-    COCO_P_STORE, COCO_P_POSITIONS, COCO_P_SKIP, COCO_P_COUNT,
-    COCO_P_STATEMENTS
-};
-
-/* Columns of a push, COCO_PARTNERS_PUSH. */
-enum {
-    COCO_P_ID = 0, COCO_P_DELIVERY, COCO_P_STATUS, COCO_P_SERIAL,
-    COCO_P_REASON, COCO_P_TS, COCO_P_BODY, COCO_P_ATTEMPTED, COCO_P_AT,
-    COCO_P_EXTERNAL, COCO_P_STORE_NAME, COCO_P_VEHICLE, COCO_P_LATITUDE,
-    COCO_P_LONGITUDE, COCO_P_LOCATED_AT, COCO_P_BATTERY
-};
 
 struct coco_partners_s {
     const coco_config_t   *config;
@@ -87,8 +73,6 @@ static coco_partners_call_t *coco_partners_call_new(const coco_partners_t *p,
     coco_partners_peer_t *peer, const coco_id_t *id);
 static void coco_partners_call_fill(coco_partners_call_t *call,
     coco_partners_peer_t *peer, const PGresult *res, int row);
-static void coco_partners_push_read(coco_partner_push_t *ret,
-    const PGresult *res, int row);
 static int coco_partners_body(coco_partners_call_t *call,
     const coco_partners_peer_t *peer, const coco_partner_push_t *push);
 static int coco_partners_store(coco_partners_t *p);
@@ -101,124 +85,6 @@ static coco_partners_call_t *coco_partners_next(coco_partners_t *p,
     coco_call_state_e state, coco_partners_peer_t **peer, size_t *at);
 static int coco_partners_sync(coco_partners_t *p, const char *what);
 static void coco_partners_lost(coco_partners_t *p);
-
-
-/* The vehicle is the robot's in this partner's words. */
-#define COCO_PARTNERS_PUSH(push, delivery, robot)                             \
-    " " push ".id, " push ".delivery_id, " push ".status, " push ".serial,"   \
-    " " push ".reason, " push ".ts, " push ".body,"                           \
-    " " push ".attempted::bigint, coco.to_ms(" push ".attempted_at),"         \
-    " " delivery ".external_id, " delivery ".store,"                          \
-    " (select m.provider_vehicle_id from coco.external_robot_mapping m"       \
-    "   where m.serial = " push ".serial and m.provider = " push ".provider"  \
-    "   order by m.created_at, m.provider_vehicle_id limit 1),"               \
-    " (" robot ".data #>> '{location,latitude}')::float8,"                    \
-    " (" robot ".data #>> '{location,longitude}')::float8,"                   \
-    " coco.to_ms(" robot ".telemetry_order_ts),"                              \
-    " (" robot ".data ->> 'battery')::float8"
-
-/* clock_timestamp() stands in a select of its own: as a value it is of the
- * index, as a volatile function it would be a filter over all that waits. */
-static const coco_pg_statement_t  coco_partners_statements[] = {
-
-[COCO_P_LOCK] = {
-    "select pg_try_advisory_lock(hashtext('coco.partners'))", "",
-    "integrations" },
-
-/* What was claimed and has no attempt of that time was a sender's that is no
- * more. A position of such is left to the next one. */
-[COCO_P_TAKE_OVER] = {
-    "with positions as ("
-    " update coco.partner_push set state = 'REFUSED', done_at = now()"
-    "  where kind = 'LOCATION' and state = 'PENDING')"
-    " update coco.partner_push set due_at = now()"
-    " where provider = any ('{uber,doordash}') and state = 'PENDING'"
-    "  and due_at > now() and attempted_at is not null"
-    "  and coalesce((attempts -> -1 ->> 'at')::bigint, 0)"
-    "      < coco.to_ms(attempted_at)",
-    "", "integrations" },
-
-[COCO_P_FINISH] = {
-    "select coco.partner_push_finish(($1::jsonb[])[1])", "j",
-    "integrations" },
-
-[COCO_P_CLAIM] = {
-    "with due as materialized ("
-    " select id from coco.partner_push"
-    "  where provider = ($1::text[])[1] and state = 'PENDING'"
-    "   and due_at <= (select clock_timestamp())"
-    "  order by due_at limit ($2::int4[])[1] for update skip locked),"
-    " c as ("
-    " update coco.partner_push p set attempted = attempted + 1,"
-    "  attempted_at = clock_timestamp(), due_at = clock_timestamp()"
-    "   + ($3::int4[])[1] * interval '1 ms'"
-    "  from due where p.id = due.id returning p.*)"
-    " select" COCO_PARTNERS_PUSH("c", "d", "r")
-    " from c join coco.delivery d on d.id = c.delivery_id"
-    " left join coco.resource r on r.id = c.serial",
-    "tii", "integrations" },
-
-[COCO_P_STORE] = {
-    "update coco.partner_push p set body = t.body"
-    " from unnest($1::uuid[], $2::text[]) as t (id, body)"
-    " where p.id = t.id",
-    "ut", "integrations" },
-
-/* One of a delivery is under way at a time, for it is the newest that counts;
- * one whose end is not heard of is not waited for for ever.  coalesce() keeps
- * the planner from the index of all deliveries that ever were. */
-[COCO_P_POSITIONS] = {
-    "with news as materialized ("
-    " select d.id, d.provider, d.status, d.serial, r.telemetry_order_ts as ts"
-    "  from coco.delivery d"
-    "  join coco.resource r on r.id = d.serial"
-    "  left join coco.partner_push l"
-    "   on l.delivery_id = d.id and l.kind = 'LOCATION'"
-    "  where d.serial is not null and d.status not in ('Completed', 'Canceled')"
-    "   and coalesce(d.provider, '') = ($1::text[])[1]"
-    "   and d.external_id is not null"
-    "   and r.data #> '{location,latitude}' is not null"
-    "   and r.telemetry_order_ts > coalesce(l.ts, '-infinity')"
-    "   and (l.id is null or l.attempted_at <= now()"
-    "    - case l.state when 'PENDING' then ($4::int4[])[1]"
-    "      else ($3::int4[])[1] end * interval '1 ms')"
-    "   and not exists (select from coco.partner_push s"
-    "     where s.delivery_id = d.id and s.kind = 'STATUS'"
-    "      and s.state = 'PENDING')"
-    "  order by l.attempted_at nulls first limit ($2::int4[])[1]),"
-    " c as ("
-    " insert into coco.partner_push as p (id, provider, delivery_id, kind,"
-    "  status, serial, ts, attempted, attempted_at)"
-    " select gen_random_uuid(), provider, id, 'LOCATION', status, serial, ts,"
-    "  1, clock_timestamp() from news order by id"
-    " on conflict (delivery_id) where kind = 'LOCATION' do update"
-    "  set id = excluded.id, status = excluded.status,"
-    "   serial = excluded.serial, ts = excluded.ts, state = 'PENDING',"
-    "   body = null, attempted_at = excluded.attempted_at, attempts = '[]',"
-    "   done_at = null"
-    " returning p.*)"
-    " select" COCO_PARTNERS_PUSH("c", "d", "r")
-    " from c join coco.delivery d on d.id = c.delivery_id"
-    " left join coco.resource r on r.id = c.serial",
-    "tiii", "integrations" },
-
-[COCO_P_SKIP] = {
-    "with due as materialized ("
-    " select id from coco.partner_push"
-    "  where provider = ($1::text[])[1] and state = 'PENDING'"
-    "   and due_at <= (select clock_timestamp())"
-    "  order by due_at limit ($2::int4[])[1])"
-    " select count(*), coco.partner_push_finish("
-    "  jsonb_agg(jsonb_build_object('id', id, 'state', 'SKIPPED')))"
-    " from due",
-    "ti", "integrations" },
-
-[COCO_P_COUNT] = {
-    "select count(*) from (select 1 from coco.partner_push"
-    " where provider = ($1::text[])[1] and state = 'PENDING'"
-    "  and due_at is not null limit ($2::int4[])[1]) due",
-    "ti", "integrations" },
-};
 
 
 int
@@ -238,6 +104,9 @@ coco_partners_start(coco_partners_t **ret, const coco_config_t *config,
         free(p);
         return COCO_ERROR;
     }
+
+    /* again and again is all the same to it */
+    (void) curl_global_init(CURL_GLOBAL_DEFAULT);
 
     p->config = config;
     p->beat = coco_clock_monotonic_us();
@@ -809,37 +678,6 @@ coco_partners_call_fill(coco_partners_call_t *call,
 }
 
 
-static void
-coco_partners_push_read(coco_partner_push_t *ret, const PGresult *res,
-    int row)
-{
-    coco_pg_get_uuid(&ret->id, res, row, COCO_P_ID);
-    coco_pg_get_uuid(&ret->delivery_id, res, row, COCO_P_DELIVERY);
-    ret->external_id = coco_pg_get(res, row, COCO_P_EXTERNAL);
-    ret->store = coco_pg_get(res, row, COCO_P_STORE_NAME);
-    ret->serial = coco_pg_get(res, row, COCO_P_SERIAL);
-    ret->vehicle = coco_pg_get(res, row, COCO_P_VEHICLE);
-    ret->status = coco_delivery_status_parse(coco_pg_get(res, row,
-                                                         COCO_P_STATUS));
-    ret->reason = coco_pg_get(res, row, COCO_P_REASON);
-    ret->ts = coco_pg_get_time(res, row, COCO_P_TS);
-    ret->located = !PQgetisnull(res, row, COCO_P_LATITUDE)
-                   && !PQgetisnull(res, row, COCO_P_LONGITUDE)
-                   && !PQgetisnull(res, row, COCO_P_LOCATED_AT);
-    ret->has_battery = !PQgetisnull(res, row, COCO_P_BATTERY);
-
-    if (ret->located) {
-        ret->latitude = coco_pg_get_float(res, row, COCO_P_LATITUDE);
-        ret->longitude = coco_pg_get_float(res, row, COCO_P_LONGITUDE);
-        ret->located_at = coco_pg_get_int64(res, row, COCO_P_LOCATED_AT);
-    }
-
-    if (ret->has_battery) {
-        ret->battery_percent = coco_pg_get_float(res, row, COCO_P_BATTERY);
-    }
-}
-
-
 static int
 coco_partners_body(coco_partners_call_t *call,
     const coco_partners_peer_t *peer, const coco_partner_push_t *push)
@@ -1116,7 +954,9 @@ coco_partners_lost(coco_partners_t *p)
             coco_partners_call_reset(&peer->calls[n], peer, p->multi);
         }
 
+        /* another worker's to count */
         coco_metrics_set(COCO_G_PUSH_WAITING, (coco_lane_id_e) i, 0);
+        coco_metrics_set(COCO_G_PUSH_LEFT_ALONE, (coco_lane_id_e) i, 0);
     }
 
     p->pg_at = p->hold_until;

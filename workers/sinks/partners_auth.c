@@ -27,22 +27,10 @@ static int coco_auth_decode(coco_partners_auth_t *auth, int64_t *ret_life);
 static void coco_auth_failed(coco_partners_auth_t *auth, int64_t now);
 
 
-static pthread_once_t  coco_auth_once = PTHREAD_ONCE_INIT;
-
-
-static void
-coco_auth_curl_init(void)
-{
-    (void) curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-
 CURL *
 coco_partners_easy(const coco_config_t *config, char *error)
 {
     CURL  *easy;
-
-    pthread_once(&coco_auth_once, coco_auth_curl_init);
 
     easy = curl_easy_init();
     if (easy == NULL) {

@@ -44,8 +44,9 @@ int coco_partners_auth_init(coco_partners_auth_t *auth,
 /* The multi handle may be gone. */
 void coco_partners_auth_free(coco_partners_auth_t *auth);
 
-/* COCO_OK: there is a token; near its end the next one is under way. COCO_AGAIN:
- * it is being fetched. COCO_ERROR: none could be had; error says why. */
+/* COCO_OK: there is a token; near its end the next one is under way.
+ * COCO_AGAIN: it is being fetched. COCO_ERROR: none could be had; error says
+ * why. */
 int coco_partners_auth_ready(coco_partners_auth_t *auth, CURLM *multi,
     int64_t now);
 /* The partner refuses the token of this serial; does nothing when it is no
