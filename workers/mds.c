@@ -34,6 +34,7 @@ struct coco_emitter_s {
                                                look at what is rare */
     char                  refuse_seq[COCO_EMITTER_SEQ_SIZE];
     char                  refuse_reason[160];   /* the database's */
+    const char           *gave_up;          /* why; NULL: ask the database */
 
     /* What was found at the beginning of the round; ms by Postgres' clock. */
     int64_t               now;
@@ -62,7 +63,8 @@ static void coco_emitter_progress_put(coco_emitter_t *e);
 static void coco_emitter_failed(coco_emitter_t *e, coco_pg_rc_e rc);
 static void coco_emitter_leave(coco_emitter_t *e);
 static void coco_emitter_count(const coco_emitter_t *e);
-static coco_pg_rc_e coco_emitter_memory(coco_emitter_t *e);
+static coco_pg_rc_e coco_emitter_give_up(coco_emitter_t *e,
+    const char *reason);
 static int64_t coco_emitter_now(void);
 
 
@@ -223,7 +225,7 @@ coco_emitter_round(coco_emitter_t *e, bool *ret_more)
         }
 
         if (coco_emitter_apply(r) != COCO_OK) {
-            return coco_emitter_memory(e);
+            return coco_emitter_give_up(e, "no memory, or random numbers");
         }
 
         rc = coco_emitter_write(e);
@@ -253,6 +255,9 @@ coco_emitter_read(coco_emitter_t *e)
     coco_emitter_fact_t   *f;
     coco_emitter_round_t  *r = &e->round;
 
+    r->nfacts = 0;
+    e->gave_up = NULL;
+
     /* the snapshot first: what it sees as ended is in the rows */
     coco_pg_rows(e->pg, COCO_E_NOW);
     now = coco_pg_send(e->pg);
@@ -279,7 +284,7 @@ coco_emitter_read(coco_emitter_t *e)
     if (coco_emitter_facts_read(r, coco_pg_result(e->pg, facts), floor,
                                 e->now) != COCO_OK)
     {
-        return coco_emitter_memory(e);
+        return coco_emitter_give_up(e, "no memory");
     }
 
     for (f = r->facts; f < r->facts + r->nfacts; f++) {
@@ -333,7 +338,7 @@ coco_emitter_vehicles(coco_emitter_t *e)
     }
 
     if (coco_emitter_memory_read(r, coco_pg_result(e->pg, slot)) != COCO_OK) {
-        return coco_emitter_memory(e);
+        return coco_emitter_give_up(e, "a row of mds_vehicle is gone");
     }
 
     return COCO_PG_DONE;
@@ -401,11 +406,14 @@ coco_emitter_failed(coco_emitter_t *e, coco_pg_rc_e rc)
     const coco_emitter_round_t  *r = &e->round;
 
     coco_log(COCO_LOG_WARN, "mds_failed", "facts", "%u", r->nfacts, "error",
-             "%s", error->message, NULL);
+             "%s", e->gave_up != NULL ? e->gave_up : error->message, NULL);
 
     e->mark_at = 0;
     e->bound = COCO_PG_NEVER;
-    e->limit = r->nfacts > 1 ? (int32_t) r->nfacts / 2 : 1;
+
+    if (r->nfacts > 0) {
+        e->limit = r->nfacts > 1 ? (int32_t) r->nfacts / 2 : 1;
+    }
 
     if (rc != COCO_PG_DATA) {
         coco_emitter_leave(e);
@@ -449,11 +457,10 @@ coco_emitter_count(const coco_emitter_t *e)
 }
 
 
-/* Gives the round up. */
 static coco_pg_rc_e
-coco_emitter_memory(coco_emitter_t *e)
+coco_emitter_give_up(coco_emitter_t *e, const char *reason)
 {
-    coco_log(COCO_LOG_ERROR, "mds_no_memory", NULL);
+    e->gave_up = reason;
 
     return COCO_PG_RETRY;
 }

@@ -108,8 +108,6 @@ coco_emitter_memory_read(coco_emitter_round_t *r, const PGresult *res)
         return COCO_ERROR;
     }
 
-    f = r->facts;
-
     for (i = 0; i < r->nvehicles; i++) {
         v = &r->vehicles[i];
         coco_pg_get_uuid(&v->device, res, (int) i, 0);

@@ -56,7 +56,7 @@ const coco_pg_statement_t  coco_emitter_statements[COCO_E_STATEMENTS] = {
 [COCO_E_NOW] = {
     "select clock_timestamp(), pg_snapshot_xmin(s)::text::int8,"
     " pg_snapshot_xmax(s)::text::int8, p.up_to"
-    " from pg_current_snapshot() s, coco.mds_progress p",
+    " from pg_current_snapshot() s left join coco.mds_progress p on true",
     "", "mds" },
 
 /* Always from the beginning, not from a cursor: a fact may be committed after

@@ -64,7 +64,7 @@ def test_kills(stack, db, worker, capsys):
     """SIGKILLs in the midst of the facts of 50 robots: what is told is legal,
     and what an emitter tells that nobody kills."""
     rng, midway = random.Random(SEED), 0
-    facts = city.facts(SEED, 50, 40000)
+    facts = city.facts(SEED, 50, 24000)
     one = worker()
     for at in range(0, len(facts), 4000):
         before = count(stack, "mds_event")
