@@ -90,7 +90,9 @@ COCO_INBOX_STATEMENTS("coco.inbox", "'driveu'",
 static const coco_pg_statement_t  coco_inbox_partners[COCO_I_RELEASE] = {
 
 COCO_INBOX_STATEMENTS("coco.inbox.partners", "'uber', 'doordash'",
-    "coalesce(payload ->> 'delivery_id', payload ->> 'external_delivery_id')"),
+    "coalesce(payload ->> 'delivery_id', payload ->> 'external_delivery_id',"
+    " payload #>> '{data,external_delivery_id}',"
+    " payload #>> '{meta,order_id}', payload #>> '{data,id}')"),
 };
 
 static const coco_table_kind_t  coco_inbox_kinds[COCO_INBOXES] = {

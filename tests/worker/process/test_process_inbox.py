@@ -203,7 +203,7 @@ def test_refused_and_replayed(stack, worker, database):
     database.rows(
         "insert into coco.dead_letter (id, source, service, topic, reason,"
         " payload, received_at, replayed_at) values (gen_random_uuid(),"
-        " 'webhook', 'decoder', 'webhook/uber', 'r', %s, now(), now())",
+        " 'webhook', 'decoder', 'webhook/other', 'r', %s, now(), now())",
         json.dumps(good).encode())
     wait_for(lambda: database.statuses("again-1") == {"streamer": "online"},
              10, "the replay")
@@ -211,7 +211,7 @@ def test_refused_and_replayed(stack, worker, database):
         "select replay_outcome from coco.dead_letter where id = %s",
         letter[0]) == [("APPLIED",)], 10, "its outcome")
     assert database.rows("select replay_outcome from coco.dead_letter"
-                         " where topic = 'webhook/uber'") == [(None,)]
+                         " where topic = 'webhook/other'") == [(None,)]
 
 
 @pytest.mark.parametrize("topic, payload, serial", [
