@@ -37,6 +37,7 @@ class Partner:
 
     def __init__(self, port=0):
         self.calls, self.fetches, self.tokens = [], [], []
+        self.fetching = self.most_fetches = 0
         self.lock = threading.Lock()
         self.answer = lambda call, number: 200
         self.token = lambda number: (200, {
@@ -93,13 +94,20 @@ class Partner:
 
     def serve_token(self, request, body):
         with self.lock:
+            self.fetching += 1
+            self.most_fetches = max(self.most_fetches, self.fetching)
             self.fetches.append((body, dict(request.headers)))
             status, reply = self.token(len(self.fetches))
             if status is not None and "access_token" in (reply or {}):
                 self.tokens.append(reply["access_token"])
         if status is None:
-            self.released.wait(60)
+            # until the one who asked has gone
+            request.connection.settimeout(60)
             request.close_connection = True
+            request.connection.recv(1)
+        with self.lock:
+            self.fetching -= 1
+        if status is None:
             return
         self.reply(request, status, json.dumps(reply).encode(), {})
 
