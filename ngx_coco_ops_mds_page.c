@@ -84,6 +84,8 @@ static ngx_int_t ngx_coco_mds_page_send(ngx_http_request_t *r,
 static void ngx_coco_mds_page_encode(coco_json_out_t *out, void *data);
 static void ngx_coco_mds_page_links_encode(coco_json_out_t *out,
     const ngx_coco_mds_page_t *page);
+static ngx_int_t ngx_coco_mds_recent_params(ngx_http_request_t *r,
+    ngx_coco_mds_page_t *page, const int64_t *bounds, ngx_str_t *params);
 static ngx_int_t ngx_coco_mds_recent_bounds(ngx_http_request_t *r,
     ngx_coco_mds_page_t *page, int64_t *ret, ngx_int_t *ret_rc);
 static ngx_int_t ngx_coco_mds_recent_key(ngx_str_t *key, ngx_str_t *params);
@@ -365,15 +367,12 @@ ngx_coco_mds_one_reply(ngx_http_request_t *r, PGresult *result, void *data)
 ngx_int_t
 ngx_coco_mds_recent_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
 {
-    u_char               *p;
     int64_t               bounds[2];
     ngx_int_t             rc;
     ngx_str_t            *params;
     coco_error_t          err;
     ngx_coco_mds_conf_t  *conf;
     ngx_coco_mds_page_t  *page;
-
-    static const ngx_str_t  nil = ngx_string(NGX_COCO_MDS_NIL);
 
     ngx_memzero(&err, sizeof(coco_error_t));
 
@@ -384,10 +383,8 @@ ngx_coco_mds_recent_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
     page = ngx_coco_mds_page(r, &ngx_coco_mds_list_recent, conf);
     params = ngx_pcalloc(r->pool,
                          NGX_COCO_MDS_PAGE_PARAMS * sizeof(ngx_str_t));
-    p = ngx_pnalloc(r->pool, sizeof("start_time=&end_time=&") - 1
-                             + 2 * NGX_INT64_LEN);
 
-    if (page == NULL || params == NULL || p == NULL) {
+    if (page == NULL || params == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -407,28 +404,52 @@ ngx_coco_mds_recent_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
         return rc;
     }
 
-    page->args.data = p;
-    page->args.len = ngx_sprintf(p, "start_time=%L&end_time=%L&", bounds[0],
-                                 bounds[1]) - p;
-
-    if (page->cursor.len == 0) {
-        params[3] = nil;
-    }
-
-    if (ngx_coco_query_param_int(r, bounds[0], &params[0]) != NGX_OK
-        || ngx_coco_query_param_int(r, bounds[1], &params[1]) != NGX_OK
-        || (page->cursor.len == 0
-            && ngx_coco_query_param_int(r, bounds[0] * 1000, &params[2])
-               != NGX_OK)
-        || ngx_coco_query_param_int(r, NGX_COCO_MDS_PAGE_ROWS + 1, &params[4])
-           != NGX_OK)
-    {
+    if (ngx_coco_mds_recent_params(r, page, bounds, params) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return ngx_coco_query(r, page->back ? page->list->back
                                         : page->list->forward,
                           params, ngx_coco_mds_page_reply, page);
+}
+
+
+/* The statement's, whose key is that of the cursor, if there is one; and the
+ * links' arguments. */
+
+static ngx_int_t
+ngx_coco_mds_recent_params(ngx_http_request_t *r, ngx_coco_mds_page_t *page,
+    const int64_t *bounds, ngx_str_t *params)
+{
+    u_char  *p;
+
+    static const ngx_str_t  nil = ngx_string(NGX_COCO_MDS_NIL);
+
+    p = ngx_pnalloc(r->pool, sizeof("start_time=&end_time=&") - 1
+                             + 2 * NGX_INT64_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    page->args.data = p;
+    page->args.len = ngx_sprintf(p, "start_time=%L&end_time=%L&", bounds[0],
+                                 bounds[1]) - p;
+
+    if (page->cursor.len == 0) {
+        params[3] = nil;
+
+        if (ngx_coco_query_param_int(r, bounds[0] * 1000, &params[2])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_coco_query_param_int(r, bounds[0], &params[0]) == NGX_OK
+           && ngx_coco_query_param_int(r, bounds[1], &params[1]) == NGX_OK
+           && ngx_coco_query_param_int(r, NGX_COCO_MDS_PAGE_ROWS + 1,
+                                       &params[4]) == NGX_OK
+           ? NGX_OK : NGX_ERROR;
 }
 
 
