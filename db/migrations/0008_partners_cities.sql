@@ -628,19 +628,38 @@ create trigger resource_mds_update
     execute function coco.mds_comms();
 
 
+-- A row from before what was known already may be late, and change nothing, or
+-- of a robot whose clock is behind: then the record says what holds.
 create function coco.mds_business()
 returns trigger language plpgsql as $$
 begin
     insert into coco.mds_fact (serial, ts, kind, data)
-    select n.robot_serial, n.changed_at, 'BUSINESS',
+    with known as (
+        select n.*, exists (select from coco.robot_state_history h
+                             where h.robot_serial = n.robot_serial
+                               and h.changed_at > n.changed_at
+                               and h.id not in (select m.id from news m))
+                    as late
+          from news n)
+    select f.serial, f.ts, 'BUSINESS',
            jsonb_build_object(
-               'operationState', n.operation_state,
-               'undergoingMaintenance', n.undergoing_maintenance,
-               'needsMaintenance', n.needs_maintenance,
-               'needsPickup', n.needs_pickup,
-               'driveable', n.driveable)
-      from news n
-     order by n.robot_serial, n.changed_at, n.id;
+               'operationState', f.operation_state,
+               'undergoingMaintenance', f.undergoing_maintenance,
+               'needsMaintenance', f.needs_maintenance,
+               'needsPickup', f.needs_pickup,
+               'driveable', f.driveable)
+      from (select k.robot_serial as serial, k.changed_at as ts, 1 as part,
+                   k.operation_state, k.undergoing_maintenance,
+                   k.needs_maintenance, k.needs_pickup, k.driveable
+              from known k where not k.late
+            union all
+            select o.serial, o.changed_at, 2,
+                   o.operation_state, o.undergoing_maintenance,
+                   o.needs_maintenance, o.needs_pickup, o.driveable
+              from coco.robot_operation o
+             where o.serial in (select k.robot_serial from known k
+                                 where k.late)) f
+     order by f.serial, f.part, f.ts;
 
     return null;
 end $$;

@@ -155,6 +155,39 @@ def test_maintenance(stack, db, one):
     await_told(db, "shop-1", "service_end")
 
 
+def test_late_business(stack, db, worker):
+    """A change of before what is known says nothing, unless the record has
+    taken it: the robot's clock may be behind."""
+    def history(serial, state, seconds):
+        rows(stack, "insert into coco.robot_state_history (id, robot_serial,"
+             " operation_state, changed_at) values (gen_random_uuid(), %s,"
+             " %s, now() - make_interval(secs => %s))", serial, state,
+             seconds)
+
+    worker().start()
+    rows(stack, "insert into coco.robot_operation (serial, operation_state,"
+         " changed_at) values ('late-2', 'PARKED', now())")
+    history("late-2", "PARKED", 0)
+    await_told(db, "late-2", "recommissioned", "service_start")
+    history("late-2", "OFF_DUTY", 10)
+    wait_for(lambda: rows(stack, "select count(*) from coco.mds_fact")
+             == [(0,)], 20, "the fact to be taken")
+    assert len(city.told(db)["late-2"]) == 2
+    change(stack, "late-2", undergoing_maintenance=True)
+    await_told(db, "late-2", "service_start", "service_end", "maintenance")
+    with db, db.cursor() as cursor:
+        cursor.execute("update coco.robot_operation set"
+                       " undergoing_maintenance = null,"
+                       " operation_state = 'DEPLOYED'"
+                       " where serial = 'late-2'")
+        cursor.execute("insert into coco.robot_state_history (id,"
+                       " robot_serial, operation_state, changed_at) values"
+                       " (gen_random_uuid(), 'late-2', 'DEPLOYED',"
+                       " now() - interval '20 seconds')")
+    await_told(db, "late-2", "maintenance", "maintenance_end",
+               "service_start")
+
+
 def test_reassignment(stack, db, one):
     """The robot that it was taken from is free again; the other's trip has an
     id of its own."""
