@@ -68,14 +68,15 @@ const coco_pg_statement_t  coco_partners_statements[COCO_P_STATEMENTS] = {
 
 /* One of a delivery is under way at a time, for it is the newest that counts;
  * one whose end is not heard of is not waited for for ever.  coalesce() keeps
- * the planner from the index of all deliveries that ever were. */
+ * the planner from the index of all deliveries that ever were, the limit from a
+ * look at all positions for each of them: it plans while there are none. */
 [COCO_P_POSITIONS] = {
     "with news as materialized ("
     " select d.id, d.provider, d.status, d.serial, r.telemetry_order_ts as ts"
     "  from coco.delivery d"
     "  join coco.resource r on r.id = d.serial"
-    "  left join coco.partner_push l"
-    "   on l.delivery_id = d.id and l.kind = 'LOCATION'"
+    "  left join lateral (select * from coco.partner_push o"
+    "    where o.delivery_id = d.id and o.kind = 'LOCATION' limit 1) l on true"
     "  where d.serial is not null and d.status not in ('Completed', 'Canceled')"
     "   and coalesce(d.provider, '') = ($1::text[])[1]"
     "   and d.external_id is not null"
