@@ -19,7 +19,7 @@ POOLS = (10, 40)        # connections of the peer: its best counts
 PATH = "/driveu/webhook"
 
 
-def wrk(url, secret, period=0):
+def load(url, secret, period):
     """(webhooks per second, p99 in ms, how many)"""
     return common.wrk("webhook.lua", url + PATH, SECONDS, CONNECTIONS,
                       period=period, WRK_TOKEN=secret,
@@ -29,24 +29,25 @@ def wrk(url, secret, period=0):
 class Fastify:
     """Waits until it answers: 401, for it is asked without the secret."""
 
-    def __init__(self, stack, port, secret, pool):
+    def __init__(self, stack, port, secret, pool, script="webhook.js",
+                 path=PATH):
         self.process = subprocess.Popen(
-            ["node", "webhook.js"], cwd=write.NODE, stdin=subprocess.DEVNULL,
+            ["node", script], cwd=write.NODE, stdin=subprocess.DEVNULL,
             env=dict(os.environ, PG_URL=stack.postgres, PORT=str(port),
                      SECRET=secret, POOL=str(pool)))
-        common.wait_for(lambda: refuses(port), 20, "Fastify")
+        common.wait_for(lambda: refuses(port, path), 20, "Fastify")
 
     def close(self):
         common.end(self.process)
 
 
-def refuses(port):
+def refuses(port, path=PATH):
     body = ('{"eventName":"status","unit":"node","status":"x","uuid":"x",'
             '"time":1}')
     done = subprocess.run(
         ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-d", body,
          "-H", "Content-Type: application/json",
-         "http://127.0.0.1:%d%s" % (port, PATH)],
+         "http://127.0.0.1:%d%s" % (port, path)],
         capture_output=True, text=True)
     return done.stdout == "401"
 
@@ -54,7 +55,8 @@ def refuses(port):
 class Inbox:
     """Empty before each measurement, and looked at after it."""
 
-    def __init__(self, stack):
+    def __init__(self, stack, load):
+        self.load = load
         self.pg = psycopg2.connect(stack.postgres)
         self.pg.autocommit = True
 
@@ -72,7 +74,7 @@ class Inbox:
 
     def measure(self, url, secret, period=0):
         self.clear()
-        rate, p99, count = wrk(url, secret, period)
+        rate, p99, count = self.load(url, secret, period)
         self.holds(count)
         return rate, p99
 
@@ -98,7 +100,7 @@ def run(table):
             cleanup.callback(Fastify(stack, port + 1 + i, secret, pool).close)
             urls["Fastify, pool of %d" % pool] = "http://127.0.0.1:%d" % (
                 port + 1 + i)
-        report(table, measure(Inbox(stack), urls, secret))
+        report(table, measure(Inbox(stack, load), urls, secret))
 
 
 def pause_of(inbox, url, secret, rate):
@@ -133,10 +135,10 @@ def measure(inbox, urls, secret):
             for name in urls}
 
 
-def report(table, done):
+def report(table, done, what="webhooks"):
     rate, p99 = done.pop("nginx")
     peer = max(done, key=lambda name: done[name][0])
-    table.add("webhooks stored, nginx", rate, "/s")
+    table.add("%s stored, nginx" % what, rate, "/s")
     table.add("  ratio to %s (%.0f/s)" % (peer, done[peer][0]),
               rate / done[peer][0], "x", 4)
     table.add("  p99 at half load (peer at its half: %.1f)" % done[peer][1],

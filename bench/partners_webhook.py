@@ -1,0 +1,76 @@
+"""Uber's webhooks, verified and then answered once they are committed: nginx,
+and a Fastify handler that does the same, into the same Postgres."""
+
+import contextlib
+import os
+
+import common
+import read
+import webhook
+import write
+
+SECONDS = 3             # of one measurement
+POOLS = (10, 40)        # connections of the peer: its best counts
+PATH = "/uber/v1/webhook"
+
+# As Uber documents event.delivery_status, some 2 KiB; the ids are filled in.
+PLACE = ('{"name":"%s","phone_number":"+13105550199","address":"{\\"street_ad'
+         'dress\\":[\\"1912 Pike Pl\\",\\"Ste 4\\"],\\"city\\":\\"Santa Monic'
+         'a\\",\\"state\\":\\"CA\\",\\"zip_code\\":\\"90401\\",\\"country\\":'
+         '\\"US\\"}","detailed_address":{"street_address_1":"1912 Pike Pl",'
+         '"street_address_2":"Ste 4","city":"Santa Monica","state":"CA",'
+         '"zip_code":"90401","country":"US"},"notes":"The robot waits at the '
+         'kerb; the lid opens by itself.","location":{"lat":%f,"lng":%f}}')
+BODY = ('{"id":"evt_%s","kind":"event.delivery_status","created":'
+        '"2026-01-31T17:04:05.678Z","live_mode":true,"status":"pending",'
+        '"delivery_id":"del_%s","account_id":"acc_hx2nTqzX","customer_id":'
+        '"cus_Nl7rKpQe","data":{"id":"del_%s","kind":"delivery","quote_id":'
+        '"dqt_QwErTyUiOpAsDfGh","status":"pending","complete":false,'
+        '"created":"2026-01-31T17:04:05.678Z","updated":'
+        '"2026-01-31T17:04:05.678Z","pickup_eta":null,"dropoff_eta":null,'
+        '"pickup_ready":"2026-01-31T17:20:00Z","pickup_deadline":'
+        '"2026-01-31T17:40:00Z","dropoff_deadline":"2026-01-31T18:10:00Z",'
+        '"fee":975,"currency":"usd","external_store_id":"store-7",'
+        '"live_mode":true,"undeliverable_action":null,"courier":null,'
+        '"courier_imminent":false,"related_deliveries":[],"tracking_url":'
+        '"https:\\/\\/www.ubereats.com\\/orders\\/8a1f0c9e",'
+        '"manifest":{"reference":"order-8812","total_value":4250},'
+        '"manifest_items":[%s],"pickup":%s,"dropoff":%s}}')
+ITEM = ('{"name":"Ramen no. %d","quantity":1,"size":"small","price":1450,'
+        '"dimensions":{"length":20,"height":20,"depth":20}}')
+ID = "000000000000"     # replaced by wrk, twelve digits each
+
+
+def body():
+    return BODY % (ID, ID, ID, ",".join(ITEM % i for i in range(2)),
+                   PLACE % ("Noodles", 34.01, -118.49),
+                   PLACE % ("A. Customer", 34.02, -118.48))
+
+
+def load(url, secret, period):
+    """(webhooks per second, p99 in ms, how many)"""
+    return common.wrk("partners_webhook.lua", url + PATH, SECONDS,
+                      webhook.CONNECTIONS, period=period, WRK_KEY=secret,
+                      WRK_BODY=body(), WRK_ID=ID)
+
+
+def run(table):
+    write.npm()
+    with contextlib.ExitStack() as cleanup:
+        stack = cleanup.enter_context(
+            common.private_stack(only="postgres redis nginx"))
+        stack.up()
+        key = stack.secret("uber.key")
+        port = stack.port + 4
+        urls = {"nginx": "http://127.0.0.1:%d" % port}
+        cleanup.callback(read.Nginx(stack.folder, "uber.conf",
+                                    webhook.ours(stack, port)).close)
+        common.wait_for(lambda: webhook.refuses(port, PATH), 10, "nginx")
+        for i, pool in enumerate(POOLS):
+            cleanup.callback(webhook.Fastify(
+                stack, port + 1 + i, key, pool, "uber.js", PATH).close)
+            urls["Fastify, pool of %d" % pool] = "http://127.0.0.1:%d" % (
+                port + 1 + i)
+        webhook.report(table, webhook.measure(webhook.Inbox(stack, load),
+                                              urls, key),
+                       "Uber's webhooks of %d bytes" % len(body()))
