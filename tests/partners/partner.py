@@ -13,6 +13,7 @@ from wire import Reply
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAP = os.path.join(HERE, "../../conf/partners.json")
 KEYS_KEPT = 500_000
+DONE = Reply(200, {"status": "ok"})
 
 
 def calls_of(partner):
@@ -82,10 +83,13 @@ class Partner:
                               "body."), False
         reply = self.told(request.json(), schema)
         if reply.status < 300:
-            while len(self.keys) >= KEYS_KEPT:
-                del self.keys[next(iter(self.keys))]
-            self.keys[request.key] = digest, reply
+            self.keep(request.key, digest, reply)
         return reply, False
+
+    def keep(self, key, digest, reply=DONE):
+        while len(self.keys) >= KEYS_KEPT:
+            del self.keys[next(iter(self.keys))]
+        self.keys[key] = digest, reply
 
     def told(self, body, schema):
         if body is None:
@@ -96,7 +100,7 @@ class Partner:
             field = "/".join(map(str, wrong.absolute_path)) or "body"
             return self.error(400, "invalid_params", "Not as it was agreed.",
                               {field: wrong.message})
-        return Reply(200, {"status": "ok"})
+        return DONE
 
     def new_id(self, prefix):
         self.made += 1

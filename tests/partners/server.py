@@ -38,7 +38,12 @@ class World:
             "doordash": DoorDash(
                 Faults(DOORDASH_REAL), args.doordash_developer,
                 args.doordash_key, first_line(args.doordash_secret))}
-        self.ledger = Ledger()
+        self.ledger = Ledger(args.ledger)
+        for entry in self.ledger.entries:       # of a process before this one
+            partner = self.partners[entry["partner"]]
+            if entry["status"] < 300 and not entry["repeat"] and (
+                    entry["method"], entry["path"]) in partner.calls:
+                partner.keep(entry["key"], bytes.fromhex(entry["digest"]))
         self.lock = threading.Lock()    # of the partners, not of the faults
 
     def name_of(self, path):
@@ -48,6 +53,7 @@ class World:
 
     def call(self, request):
         """The answer; None when there is to be none."""
+        came = int(time.time() * 1000)
         name = self.name_of(request.path)
         partner = self.partners[name]
         fate, repeat, reply = partner.faults.draw(request), False, None
@@ -59,7 +65,8 @@ class World:
             else:
                 reply, repeat = partner.answer(request)
             self.ledger.add(
-                at=int(time.time() * 1000), partner=name, key=request.key,
+                came=came, at=int(time.time() * 1000), partner=name,
+                key=request.key,
                 delivery=request.delivery(), **request.shown(),
                 status=reply.status, repeat=repeat, fault=fate)
         return None if fate == "lose" else reply
@@ -242,6 +249,8 @@ def main():
                  "doordash-key", "doordash-secret"):
         parser.add_argument("--" + name, required=True,
                             help="a file's path" if "secret" in name else None)
+    parser.add_argument("--ledger", help="a file that keeps the ledger, so "
+                        "that a kill does not end it")
     args = parser.parse_args()
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -3,17 +3,11 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
-from partner_field import Field     # noqa: E402
+from partner_field import QUICK, Field     # noqa: E402
 from stack import Stack             # noqa: E402
-
-# so that what is tried again is so within a test
-QUICK = {"COCO_WORKER_PARTNERS_RETRY_MIN": "50ms",
-         "COCO_WORKER_PARTNERS_RETRY_MAX": "500ms",
-         "COCO_WORKER_PARTNERS_BREAKER_OPEN": "200ms",
-         "COCO_WORKER_PARTNERS_LOCATION_INTERVAL": "200ms",
-         "COCO_WORKER_PARTNERS_TIMEOUT": "2s"}
 
 
 @pytest.fixture(scope="session")

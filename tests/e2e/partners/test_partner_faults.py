@@ -6,7 +6,8 @@ import threading
 
 import sender
 from harness import await_for
-from test_partner_orders import fresh_seed, last_places, right
+from partner_field import fresh_seed
+from test_partner_orders import last_places, right
 
 KILLED = ("worker", "nginx", "postgres", "worker", "redis", "nginx", "worker")
 

@@ -1,17 +1,10 @@
 """Orders of both partners, from their webhooks to what they were told."""
 
-import time
-
 import pytest
 
 import sender
 from harness import await_for
-from partner_field import MAP
-
-
-def fresh_seed():
-    """Orders of no other test, also of none of an earlier run."""
-    return time.time_ns()
+from partner_field import MAP, fresh_seed
 
 
 def order_of(provider):

@@ -10,9 +10,8 @@ import requests
 
 import sender
 from harness import await_for
-from partner_field import MAP
+from partner_field import MAP, fresh_seed
 from stack import Stack
-from test_partner_orders import fresh_seed
 
 QUOTES = {"uber": "/v1/customers/c/delivery_quotes",
           "doordash": "/drive/v2/quotes"}

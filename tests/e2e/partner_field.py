@@ -6,12 +6,13 @@ inside the programs it tests.
 import json
 import os
 import sys
+import time
 
 import requests
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-sys.path[:0] = [os.path.dirname(HERE), os.path.join(ROOT, "tests/partners")]
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "tests/partners")]
 
 from harness import System, await_for, heartbeat, new_serial, now_ms  # noqa: E402,E501
 import sender                                                   # noqa: E402
@@ -22,6 +23,18 @@ with open(os.path.join(ROOT, "conf/partners.json")) as _file:
 # what both partners call a status in what they are told
 STATUS = {"uber": "status", "doordash": "delivery_status"}
 
+# so that what is tried again is so within a test
+QUICK = {"COCO_WORKER_PARTNERS_RETRY_MIN": "50ms",
+         "COCO_WORKER_PARTNERS_RETRY_MAX": "500ms",
+         "COCO_WORKER_PARTNERS_BREAKER_OPEN": "200ms",
+         "COCO_WORKER_PARTNERS_LOCATION_INTERVAL": "200ms",
+         "COCO_WORKER_PARTNERS_TIMEOUT": "2s"}
+
+
+def fresh_seed():
+    """Orders of no other test, also of none of an earlier run."""
+    return time.time_ns()
+
 
 def same(told, expected):
     """Raises unless they are."""
@@ -31,11 +44,14 @@ def same(told, expected):
 
 
 class Field(System):
-    def __init__(self, stack):
+    """`partners` are the addresses of the simulators when they are not the
+    stack's own."""
+
+    def __init__(self, stack, partners=None):
         env = stack.env()
         super().__init__(env)
         self.stack = stack
-        self.partners_url = env["COCO_PARTNERS_URL"]
+        self.partners = partners or [env["COCO_PARTNERS_URL"]]
         self.sender = sender.Sender(
             env["COCO_HTTP"], env["COCO_UBER_SIGNING_KEY"],
             env["COCO_DOORDASH_TOKEN"], patience=60, pause=0.1)
@@ -43,25 +59,26 @@ class Field(System):
     # --- the partners ---------------------------------------------------------
 
     def reset(self):
-        assert requests.post(self.partners_url + "/reset", timeout=10).ok
+        for url in self.partners:
+            assert requests.post(url + "/reset", timeout=10).ok
 
     def control(self, **order):
-        reply = requests.post(self.partners_url + "/control", json=order,
-                              timeout=10)
-        assert reply.ok, reply.text
+        for url in self.partners:
+            reply = requests.post(url + "/control", json=order, timeout=10)
+            assert reply.ok, reply.text
 
     def ledger(self, **query):
-        """All entries that fit, oldest first."""
+        """All entries that fit, those of a simulator oldest first."""
         items = []
-        while True:
-            reply = requests.get(self.partners_url + "/ledger", params=query,
-                                 timeout=10)
-            assert reply.ok, reply.text
-            page = reply.json()["items"]
-            if not page:
-                return items
-            items += page
-            query["after"] = page[-1]["n"]
+        for url in self.partners:
+            page = [{"n": query.get("after", 0)}]
+            while page:
+                reply = requests.get(url + "/ledger", timeout=30, params=dict(
+                    query, after=page[-1]["n"]))
+                assert reply.ok, reply.text
+                page = reply.json()["items"]
+                items += page
+        return items
 
     def told(self, *orders):
         """{order: the statuses that the partner took of it, each once, in the
