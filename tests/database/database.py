@@ -16,7 +16,7 @@ EMPTIED = ("robot_operation", "robot_state_history", "fleet_robot",
            "robot_state", "robot_shadow", "lid_robot", "outbox",
            "idempotency_key", "delivery", "delivery_attempt",
            "delivery_event", "demand", "quote", "resource",
-           "external_robot_mapping")
+           "external_robot_mapping", "partner_push")
 
 PLACES = {"pickup": {"latitude": 52.1, "longitude": 13.1},
           "dropoff": {"latitude": 52.2, "longitude": 13.2}}
