@@ -97,6 +97,12 @@ ngx_coco_oauth_handler(ngx_http_request_t *r, ngx_coco_oauth_t *oauth)
         return NGX_AGAIN;
     }
 
+    if (ctx->oauth != oauth) {
+        ctx->oauth = oauth;             /* what was refused is another's */
+        ctx->refused = 0;
+        ctx->unauthorized = 0;
+    }
+
     if (ctx->unauthorized) {
         ctx->unauthorized = 0;
 
