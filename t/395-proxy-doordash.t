@@ -158,7 +158,7 @@ GET /partners/doordash/
 
 === TEST 2: refused, away, and those who may not
 --- http_config eval: Partner::partner_http()
---- config eval: Partner::partner_server('proxy_read_timeout 15s' => 'proxy_read_timeout 700ms')
+--- config eval: Partner::partner_server('proxy_read_timeout 15s' => 'proxy_read_timeout 2s')
 --- init
 main::refused(); main::silent();
 --- request
