@@ -357,11 +357,13 @@ declare
     ending record;
     push   coco.partner_push;
 begin
+    -- by what the keys are, whatever the tables were when this was planned
     perform from coco.delivery d
-      where d.id in (select p.delivery_id
-                       from coco.partner_push p
-                       join jsonb_array_elements(p_ends) e
-                         on p.id = (e ->> 'id')::uuid)
+      where d.id = any (array(
+          select p.delivery_id
+            from jsonb_array_elements(p_ends) e,
+                 lateral (select o.delivery_id from coco.partner_push o
+                           where o.id = (e ->> 'id')::uuid limit 1) p))
       order by d.id for no key update;
 
     for ending in

@@ -5,19 +5,25 @@
 
 #include "sinks/partners_rows.h"
 
+/* Plans are made while tables are empty and kept while they grow: what one row
+ * is looked up by stands inside of what is looked up, or the planner, to which
+ * all ways cost the same then, may take one through the whole table. */
+
 /* The vehicle is the robot's in this partner's words. */
-#define COCO_PARTNERS_PUSH(push, delivery, robot)                             \
-    " " push ".id, " push ".delivery_id, " push ".status, " push ".serial,"   \
-    " " push ".reason, " push ".ts, " push ".body,"                           \
-    " " push ".attempted::bigint, coco.to_ms(" push ".attempted_at),"         \
-    " " delivery ".external_id, " delivery ".store,"                          \
-    " (select m.provider_vehicle_id from coco.external_robot_mapping m"       \
-    "   where m.serial = " push ".serial and m.provider = " push ".provider"  \
-    "   order by m.created_at, m.provider_vehicle_id limit 1),"               \
-    " (" robot ".data #>> '{location,latitude}')::float8,"                    \
-    " (" robot ".data #>> '{location,longitude}')::float8,"                   \
-    " coco.to_ms(" robot ".telemetry_order_ts),"                              \
-    " (" robot ".data ->> 'battery')::float8"
+#define COCO_PARTNERS_PUSHES                                                  \
+    " select c.id, c.delivery_id, c.status, c.serial, c.reason, c.ts,"        \
+    "  c.body, c.attempted::bigint, coco.to_ms(c.attempted_at),"              \
+    "  d.external_id, d.store, m.provider_vehicle_id,"                        \
+    "  (r.data #>> '{location,latitude}')::float8,"                           \
+    "  (r.data #>> '{location,longitude}')::float8,"                          \
+    "  coco.to_ms(r.telemetry_order_ts), (r.data ->> 'battery')::float8"      \
+    " from c cross join lateral (select * from coco.delivery o"               \
+    "   where o.id = c.delivery_id limit 1) d"                                \
+    " left join lateral (select * from coco.resource o"                       \
+    "   where o.id = c.serial limit 1) r on true"                             \
+    " left join lateral (select * from coco.external_robot_mapping o"         \
+    "   where o.serial = c.serial and o.provider = c.provider"                \
+    "   order by o.created_at, o.provider_vehicle_id limit 1) m on true"
 
 /* clock_timestamp() stands in a select of its own: as a value it is of the
  * index, as a volatile function it would be a filter over all that waits. */
@@ -54,27 +60,25 @@ const coco_pg_statement_t  coco_partners_statements[COCO_P_STATEMENTS] = {
     " update coco.partner_push p set attempted = attempted + 1,"
     "  attempted_at = clock_timestamp(), due_at = clock_timestamp()"
     "   + ($3::int4[])[1] * interval '1 ms'"
-    "  from due where p.id = due.id returning p.*)"
-    " select" COCO_PARTNERS_PUSH("c", "d", "r")
-    " from c join coco.delivery d on d.id = c.delivery_id"
-    " left join coco.resource r on r.id = c.serial",
+    "  where p.id = any (array(select id from due)) returning p.*)"
+    COCO_PARTNERS_PUSHES,
     "tii", "integrations" },
 
 [COCO_P_STORE] = {
-    "update coco.partner_push p set body = t.body"
-    " from unnest($1::uuid[], $2::text[]) as t (id, body)"
-    " where p.id = t.id",
+    "update coco.partner_push p"
+    " set body = ($2::text[])[array_position($1::uuid[], p.id)]"
+    " where p.id = any ($1::uuid[])",
     "ut", "integrations" },
 
 /* One of a delivery is under way at a time, for it is the newest that counts;
  * one whose end is not heard of is not waited for for ever.  coalesce() keeps
- * the planner from the index of all deliveries that ever were, the limit from a
- * look at all positions for each of them: it plans while there are none. */
+ * the planner from the index of all deliveries that ever were. */
 [COCO_P_POSITIONS] = {
     "with news as materialized ("
     " select d.id, d.provider, d.status, d.serial, r.telemetry_order_ts as ts"
     "  from coco.delivery d"
-    "  join coco.resource r on r.id = d.serial"
+    "  cross join lateral (select * from coco.resource o"
+    "    where o.id = d.serial limit 1) r"
     "  left join lateral (select * from coco.partner_push o"
     "    where o.delivery_id = d.id and o.kind = 'LOCATION' limit 1) l on true"
     "  where d.serial is not null and d.status not in ('Completed', 'Canceled')"
@@ -87,7 +91,7 @@ const coco_pg_statement_t  coco_partners_statements[COCO_P_STATEMENTS] = {
     "      else ($3::int4[])[1] end * interval '1 ms')"
     "   and not exists (select from coco.partner_push s"
     "     where s.delivery_id = d.id and s.kind = 'STATUS'"
-    "      and s.state = 'PENDING')"
+    "      and s.state = 'PENDING' offset 0)"
     "  order by l.attempted_at nulls first limit ($2::int4[])[1]),"
     " c as ("
     " insert into coco.partner_push as p (id, provider, delivery_id, kind,"
@@ -100,9 +104,7 @@ const coco_pg_statement_t  coco_partners_statements[COCO_P_STATEMENTS] = {
     "   body = null, attempted_at = excluded.attempted_at, attempts = '[]',"
     "   done_at = null"
     " returning p.*)"
-    " select" COCO_PARTNERS_PUSH("c", "d", "r")
-    " from c join coco.delivery d on d.id = c.delivery_id"
-    " left join coco.resource r on r.id = c.serial",
+    COCO_PARTNERS_PUSHES,
     "tiii", "integrations" },
 
 [COCO_P_SKIP] = {
