@@ -484,7 +484,7 @@ my $of = sub { sprintf '"event_id":"0000000a-0000-4000-8000-%012d"', @_ };
 === TEST 18: before there was operation, and after now
 --- request eval
 [map { 'GET /mds/events/historical?event_time=' . main::hour($_) }
- $::Day - 3600_000, $::Now + 3600_000, $::Now + 86400_000 * 400]
+ $::Day - 3600_000, $::Now + 7200_000, $::Now + 86400_000 * 400]
 --- error_code eval
 [(404) x 3]
 --- response_body_like eval

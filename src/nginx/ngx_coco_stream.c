@@ -130,6 +130,7 @@ ngx_coco_stream_page(void *data, ngx_coco_outcome_e outcome, PGresult *result)
 {
     ngx_coco_stream_ctx_t  *ctx = data;
 
+    char       *message;
     ngx_log_t  *log;
 
     log = ctx->request->connection->log;
@@ -151,9 +152,11 @@ ngx_coco_stream_page(void *data, ngx_coco_outcome_e outcome, PGresult *result)
     }
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        message = PQresultErrorMessage(result);
+
         ngx_log_error(NGX_LOG_ERR, log, 0, "coco: an answer was cut short: "
-                      "postgres refused a statement: %s",
-                      PQresultErrorMessage(result));
+                      "postgres refused a statement: %*s",
+                      strcspn(message, "\n"), message);
         return;
     }
 
@@ -357,6 +360,8 @@ ngx_coco_stream_cut(ngx_coco_stream_ctx_t *ctx)
 #endif
        )
     {
+        r->connection->timedout = 1;    /* TLS says no goodbye */
+
         linger.l_onoff = 1;
         linger.l_linger = 0;
 
