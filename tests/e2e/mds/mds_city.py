@@ -120,8 +120,8 @@ class City:
             " event_types, ts, publication_time, latitude, longitude,"
             " battery_percent, trip_ids) select v.device_id, 'on_trip',"
             " '{trip_start}', coco.from_ms(%s + i::bigint * 3599999 / %s),"
-            " now(), 3, 4, 50, array[gen_random_uuid()] from generate_series(0, %s) i"
-            " join v on v.n = i %% v.many", self.ten - before * HOUR, count,
+            " now(), 3, 4, 50, array[gen_random_uuid()]"
+            " from generate_series(0, %s) i join v on v.n = i %% v.many", self.ten - before * HOUR, count,
             count - 1)
 
     def beats(self, seconds):
@@ -142,8 +142,8 @@ class City:
             "insert into coco.mds_trip select gen_random_uuid(), device_id,"
             " gen_random_uuid(), coco.from_ms(%s - 60000), coco.from_ms(%s),"
             " 1, 2, coco.from_ms(%s + 540000), 3, 4, 250.6"
-            " from coco.mds_vehicle, generate_series(1, %s)", self.ten, self.ten,
-            self.ten, each)
+            " from coco.mds_vehicle, generate_series(1, %s)",
+            self.ten, self.ten, self.ten, each)
 
     def ask(self, path, version="1.1", receive=16384):
         """Sends a request, and reads nothing yet: the answer's socket, whose
