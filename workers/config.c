@@ -69,6 +69,8 @@ static void coco_config_sqs_check(coco_config_reader_t *r);
 static void coco_config_url_check(coco_config_reader_t *r, const char *name,
     const char *url);
 static void coco_config_partners_check(coco_config_reader_t *r);
+static void coco_config_partner_url_check(coco_config_reader_t *r,
+    const char *name, const char *url);
 static void coco_config_partner_needs(coco_config_reader_t *r,
     const char *url, const char *name, const char *value);
 static void coco_config_postgres_check(coco_config_reader_t *r);
@@ -775,7 +777,8 @@ coco_config_url_check(coco_config_reader_t *r, const char *name,
 
     if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0) {
         coco_config_wrong(r, name, "\"%s\" must begin with https:// or "
-                          "http://", url);
+                          "http://, as in https://sqs.%s.amazonaws.com/"
+                          "123456789012/robots", url, region);
         return;
     }
 
@@ -804,9 +807,10 @@ coco_config_partners_check(coco_config_reader_t *r)
 
     c = r->config;
 
-    coco_config_url_check(r, "uber.base_url", c->uber_base_url);
-    coco_config_url_check(r, "uber.oauth_url", c->uber_oauth_url);
-    coco_config_url_check(r, "doordash.base_url", c->doordash_base_url);
+    coco_config_partner_url_check(r, "uber.base_url", c->uber_base_url);
+    coco_config_partner_url_check(r, "uber.oauth_url", c->uber_oauth_url);
+    coco_config_partner_url_check(r, "doordash.base_url",
+                                  c->doordash_base_url);
     coco_config_file_check(r, "partners.tls_ca_file", c->partners_tls_ca_file,
                            NULL);
 
@@ -838,6 +842,19 @@ coco_config_partners_check(coco_config_reader_t *r)
         free(text);
     } else {
         coco_config_wrong(r, "partners.map", "%s", error);
+    }
+}
+
+
+static void
+coco_config_partner_url_check(coco_config_reader_t *r, const char *name,
+    const char *url)
+{
+    if (url != NULL && strncmp(url, "https://", 8) != 0
+        && strncmp(url, "http://", 7) != 0)
+    {
+        coco_config_wrong(r, name, "\"%s\" must begin with https:// or "
+                          "http://", url);
     }
 }
 

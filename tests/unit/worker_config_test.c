@@ -302,7 +302,8 @@ test_services(void **state)
 
     refused("[process]\nservices = state,flete\n", "2: process.services: "
             "\"flete\" is none of: all state operations fleet deliveries "
-            "dispatch; several are separated by a comma, without blanks\n");
+            "dispatch integrations mds; several are separated by a comma, "
+            "without blanks\n");
     refused("[process]\nservices = state,\n",
             "2: process.services: \"\" is none of: ");
     refused("[process]\nservices = state, fleet\n",
