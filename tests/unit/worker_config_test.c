@@ -294,10 +294,16 @@ test_services(void **state)
                      COCO_SERVICE_FLEET | COCO_SERVICE_OPERATIONS);
     coco_config_free(&config);
 
-    /* all by name need no bus */
+    /* all that a bus would connect, or none of them, need none */
     assert_int_equal(load("[process]\nservices = "
                           "state,operations,fleet,deliveries,dispatch\n"),
                      COCO_OK);
+    assert_int_equal(config.service_bits, COCO_SERVICES_BUS);
+    coco_config_free(&config);
+    assert_int_equal(load("[process]\nservices = integrations,mds\n"),
+                     COCO_OK);
+    assert_int_equal(config.service_bits,
+                     COCO_SERVICE_INTEGRATIONS | COCO_SERVICE_MDS);
     coco_config_free(&config);
 
     refused("[process]\nservices = state,flete\n", "2: process.services: "

@@ -87,6 +87,8 @@ test_queues(void **state)
     letter_is("sqs", "sqs/events", "{}", COCO_KIND_HEARTBEAT, "");
     letter_is("sqs", "sqs/connectivity", "{}", COCO_KIND_CONNECTIVITY, "");
     letter_is("webhook", "webhook/driveu", "{}", COCO_KIND_CONNECTIVITY, "");
+    letter_is("webhook", "webhook/uber", "{}", COCO_KIND_ORDER, "");
+    letter_is("webhook", "webhook/doordash", "{}", COCO_KIND_ORDER, "");
 }
 
 
