@@ -466,8 +466,8 @@ begin
 end $$;
 
 
--- Makes a push that was refused the next one of its delivery; false when that
--- is too late, or it has gone through meanwhile.
+-- Gives a push that was refused its turn once more, before all later ones of
+-- its delivery; false when that is too late, or it has gone through meanwhile.
 create function coco.partner_push_again(p_id uuid)
 returns boolean language plpgsql as $$
 declare
@@ -503,10 +503,17 @@ begin
 
     update coco.partner_push p set due_at = null
      where p.delivery_id = push.delivery_id and p.kind = 'STATUS'
-       and p.state = 'PENDING';
+       and p.state = 'PENDING' and p.number > push.number;
 
+    -- one before it that is replayed as well goes first
     update coco.partner_push p
-       set state = 'PENDING', due_at = clock_timestamp(), done_at = null
+       set state = 'PENDING', done_at = null,
+           due_at = case when not exists (
+                              select from coco.partner_push o
+                               where o.delivery_id = push.delivery_id
+                                 and o.state = 'PENDING'
+                                 and o.number < push.number)
+                    then clock_timestamp() end
      where p.id = p_id;
 
     return true;
