@@ -6,6 +6,7 @@ import pytest
 
 sys.path[:0] = [os.path.join(os.path.dirname(__file__), ".."),
                 os.path.join(os.path.dirname(__file__), "../grpc"),
+                os.path.join(os.path.dirname(__file__), "../../partners"),
                 os.path.dirname(__file__)]
 
 from field import SEED, Field       # noqa: E402
