@@ -55,7 +55,7 @@ http {{
         ssl_certificate_key {folder}/partner.pem;
         default_type application/json;
         location / {{
-            return 200 '{{}}';
+            return 200 '{body}';
         }}
         location = /oauth/v2/token {{
             return 200 '{{"access_token":"bench","token_type":"Bearer",
@@ -74,6 +74,13 @@ def certify(folder):
          os.path.join(folder, "partner.pem"), "-out",
          os.path.join(folder, "partner.crt")], check=True,
         capture_output=True)
+
+
+def partner(stack, port, tls, body="{}"):
+    """The configuration of an nginx that answers everything with this, over
+    TLS too, and has access tokens."""
+    certify(stack.folder)
+    return PARTNER.format(folder=stack.folder, port=port, tls=tls, body=body)
 
 
 class Rows:
@@ -129,7 +136,6 @@ def run(table):
         stack = common.private_stack(only="postgres redis mqtt worker")
         cleanup.callback(stack.close)
         port, tls = stack.port + 4, stack.port + 5
-        certify(stack.folder)
         stack.environment.update(
             COCO_UBER_URL="http://127.0.0.1:%d" % port,
             COCO_DOORDASH_URL="https://127.0.0.1:%d" % tls,
@@ -139,8 +145,7 @@ def run(table):
             COCO_WORKER_UBER_RATE=str(RATE),
             COCO_WORKER_DOORDASH_RATE=str(RATE))
         cleanup.callback(read.Nginx(
-            stack.folder, "partner.conf", PARTNER.format(
-                folder=stack.folder, port=port, tls=tls)).close)
+            stack.folder, "partner.conf", partner(stack, port, tls)).close)
         stack.up()
         common.sim(stack.mqtt_port, "--robots", ROBOTS, "--burst", ROBOTS)
 
