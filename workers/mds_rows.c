@@ -178,16 +178,7 @@ const coco_pg_statement_t  coco_emitter_statements[COCO_E_STATEMENTS] = {
 [COCO_E_COMMIT] = { "commit", "", "mds" },
 
 /* Applied means: it is a fact once more. */
-[COCO_E_REPLAY] = {
-    "with again as ("
-    " update coco.dead_letter set replay_outcome = 'APPLIED'"
-    " where source = 'mds' and replayed_at is not null"
-    "  and replay_outcome is null"
-    " returning convert_from(payload, 'UTF8')::jsonb as fact)"
-    " insert into coco.mds_fact (serial, ts, kind, data)"
-    " select fact ->> 'serial', (fact ->> 'ts')::timestamptz,"
-    " fact ->> 'kind', fact -> 'data' from again",
-    "", "mds" },
+[COCO_E_REPLAY] = { "select coco.mds_replay()", "", "mds" },
 };
 
 

@@ -679,6 +679,14 @@ create trigger robot_state_history_mds
     for each statement execute function coco.mds_business();
 
 
+-- Of an attempt: the delivery's id, of later ones one derived.
+create function coco.mds_trip_id(p_delivery uuid, p_number integer)
+returns uuid language sql immutable as $$
+    select case p_number when 1 then p_delivery
+           else coco.id_derive('mds_trip' || p_delivery || p_number) end
+$$;
+
+
 create function coco.mds_delivery()
 returns trigger language plpgsql as $$
 declare
@@ -700,9 +708,7 @@ begin
         perform coco.mds_fact_put(
             attempt.driver_name, new.ts, 'DELIVERY',
             jsonb_build_object(
-                'trip', case attempt.number when 1 then new.delivery_id
-                        else coco.id_derive('mds_trip' || new.delivery_id
-                                            || attempt.number) end,
+                'trip', coco.mds_trip_id(new.delivery_id, attempt.number),
                 'delivery', new.delivery_id,
                 'status', case when attempt.ended_at = new.ts
                                and new.status = 'Assigned'
@@ -719,6 +725,84 @@ end $$;
 create trigger delivery_event_mds
     after insert on coco.delivery_event
     for each row execute function coco.mds_delivery();
+
+
+-- What was refused and is asked for once more is a fact again. One that can be
+-- none, for somebody has changed it, is refused with those beside it.
+create function coco.mds_replay()
+returns void language plpgsql as $$
+declare
+    asked uuid[] := array(select id from coco.dead_letter
+                           where source = 'mds' and replayed_at is not null
+                             and replay_outcome is null);
+begin
+    if asked <> '{}' then
+        perform coco.mds_facts_again(asked);
+    end if;
+exception
+    when data_exception or integrity_constraint_violation then
+        update coco.dead_letter set replay_outcome = 'REFUSED'
+         where id = any (asked);
+end $$;
+
+
+-- In the order in which they were facts. Of a trip that is over the end alone
+-- is one, or all that comes with its end: nothing else would end it. Deliveries
+-- are locked, so that none ends unseen.
+create function coco.mds_facts_again(p_letters uuid[])
+returns void language plpgsql as $$
+begin
+    perform from coco.delivery d
+      where d.id = any (array(select f.delivery
+                                from coco.mds_letters(p_letters) f))
+      order by d.id for share;
+
+    with facts as materialized (
+        select f.*, not f.ends
+               and (exists (select from coco.mds_trip t
+                             where t.trip_id = f.trip
+                               and t.end_time is not null)
+                    or exists (select from coco.delivery_attempt a
+                                where a.delivery_id = f.delivery
+                                  and a.ended_at is not null
+                                  and coco.mds_trip_id(f.delivery, a.number)
+                                      = f.trip)
+                       and not exists (
+                           select from coco.mds_letters(p_letters) e
+                            where e.ends and e.trip = f.trip)) is true as over
+          from coco.mds_letters(p_letters) f),
+    letters as (
+        update coco.dead_letter l
+           set replay_outcome = case when f.over then 'REFUSED'
+                                     else 'APPLIED' end
+          from facts f where l.id = f.id)
+    insert into coco.mds_fact (serial, ts, kind, data)
+    select f.serial, f.ts, f.kind, f.data
+      from facts f where not f.over
+     order by f.ts, f.ends nulls first, f.id;
+end $$;
+
+
+create function coco.uuid_or_null(p_text text)
+returns uuid language sql immutable parallel safe as $$
+    select case when p_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+           then p_text::uuid end
+$$;
+
+
+-- The facts that dead letters are of. trip, delivery: null where they are none.
+create function coco.mds_letters(p_ids uuid[])
+returns table (id uuid, serial text, ts timestamptz, kind text, data jsonb,
+               trip uuid, delivery uuid, ends boolean)
+language sql stable as $$
+    select l.id, f ->> 'serial', (f ->> 'ts')::timestamptz, f ->> 'kind',
+           f -> 'data', coco.uuid_or_null(f #>> '{data,trip}'),
+           coco.uuid_or_null(f #>> '{data,delivery}'),
+           f #>> '{data,status}' in ('Completed', 'Canceled')
+      from coco.dead_letter l
+     cross join lateral (select convert_from(l.payload, 'UTF8')::jsonb) j (f)
+     where l.id = any (p_ids)
+$$;
 
 
 -- Which of its trips a vehicle was on at a time; null: none.
@@ -835,9 +919,7 @@ select serial, ts, kind, data
         union all
         select d.serial, now(), 3, 'DELIVERY',
                jsonb_build_object(
-                   'trip', case a.number when 1 then d.id
-                           else coco.id_derive('mds_trip' || d.id || a.number)
-                           end,
+                   'trip', coco.mds_trip_id(d.id, a.number),
                    'delivery', d.id, 'status', d.status, 'reason', null,
                    'requestedAt', coco.to_ms(a.assigned_at))
           from coco.delivery d

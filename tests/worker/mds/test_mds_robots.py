@@ -245,3 +245,98 @@ def test_restart_midway(stack, db, one):
     (at,), = rows(stack, "select ts from coco.delivery_event"
                   " where delivery_id = %s and status = 'Completed'", delivery)
     assert told[-1][2] == at
+
+
+def letter(stack, serial, delivery, status, trip=None):
+    """The id of a dead letter of what a delivery did a minute ago."""
+    (found,), = rows(
+        stack, "insert into coco.dead_letter (id, source, service, topic,"
+        " reason, payload, received_at)"
+        " select gen_random_uuid(), 'mds', 'mds', 'mds/DELIVERY/' || %s,"
+        "  'refused', convert_to(jsonb_build_object('serial', %s::text, 'ts',"
+        "   now() - interval '1 minute', 'kind', 'DELIVERY', 'data',"
+        "   jsonb_build_object('trip', %s::text, 'delivery', %s::text,"
+        "    'status', %s::text, 'reason', null, 'requestedAt', 1))::text,"
+        "  'UTF8'), now() returning id::text",
+        serial, serial, trip or delivery, delivery, status)
+    return found
+
+
+def replay(stack, *letters):
+    """All at once; what became of them."""
+    rows(stack, "select coco.dead_letter_replay('me', 'r', null, null, id)"
+         " from unnest(%s::uuid[]) id", list(letters))
+    wait_for(lambda: rows(
+        stack, "select count(*) from coco.dead_letter"
+        " where replayed_at is not null and replay_outcome is null")
+        == [(0,)], 20, "the replays")
+    outcomes = dict(rows(stack, "select id::text, replay_outcome"
+                         " from coco.dead_letter"))
+    return [outcomes[each] for each in letters]
+
+
+def test_replay_of_what_is_over(stack, db, one):
+    """What a trip did is no fact once its end was told: it would never end.
+    Of one that is on it is."""
+    for serial in ("over-1", "over-2"):
+        beat(stack, serial)
+        await_told(db, serial, "recommissioned", "service_start")
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="over-1")
+    move(stack, delivery, "Assigned", serial="over-2")
+    told = await_told(db, "over-1", "reservation_start",
+                      "provider_cancellation")
+    (second,), = rows(stack, "select coco.mds_trip_id(%s, 2)::text", delivery)
+    assert replay(stack, letter(stack, "over-1", delivery, "Assigned"),
+                  letter(stack, "over-2", delivery, "EnrouteToPickup",
+                         second)) == ["REFUSED", "APPLIED"]
+    await_told(db, "over-2", *LIFE[:3])
+    for status in city.STATUSES[1:]:
+        move(stack, delivery, status)
+    await_told(db, "over-2", *LIFE)
+    # its end does not make it a new one
+    assert replay(stack, letter(stack, "over-2", delivery, "Assigned", second),
+                  letter(stack, "over-2", delivery, "Completed", second)) \
+        == ["REFUSED", "APPLIED"]
+    beat(stack, "over-3")
+    await_told(db, "over-3", "recommissioned", "service_start")
+    assert city.told(db)["over-1"] == told
+    await_told(db, "over-2", *LIFE)
+    assert rows(stack, "select vehicle_state, memory -> 'trips'"
+                " from coco.mds_vehicle where serial like 'over-_'") \
+        == [("available", [])] * 3
+
+
+def test_replay_of_a_whole_trip(stack, db, one):
+    """All that was refused while a memory could not be read is told in its
+    order, whatever the order in which it is asked for."""
+    beat(stack, "whole-1")
+    await_told(db, "whole-1", "recommissioned", "service_start")
+    (memory,), = rows(stack, "update coco.mds_vehicle v set memory = '{}'"
+                      " from coco.mds_vehicle o where o.serial = v.serial"
+                      " returning o.memory")
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="whole-1")
+    for status in city.STATUSES[1:]:
+        move(stack, delivery, status)
+    wait_for(lambda: rows(stack, "select count(*) from coco.mds_fact")
+             == [(0,)], 20, "the facts to be taken")
+    rows(stack, "update coco.mds_vehicle set memory = %s", json.dumps(memory))
+    letters = [each for each, in rows(
+        stack, "select id::text from coco.dead_letter"
+        " order by convert_from(payload, 'UTF8')::jsonb ->> 'ts' desc")]
+    assert len(letters) >= len(city.STATUSES)
+    assert set(replay(stack, *letters)) == {"APPLIED"}
+    await_told(db, "whole-1", *LIFE)
+    assert trips(stack, "whole-1")[0][:4] == (delivery, delivery, False, True)
+
+
+@pytest.mark.parametrize("payload", ["no more", "{}", '{"ts":"never"}',
+                                     "\\xff"])
+def test_replay_of_what_is_no_fact(stack, db, one, payload):
+    """It is refused, and holds nothing up."""
+    bad = letter(stack, "bad-1", create(stack), "Assigned")
+    rows(stack, "update coco.dead_letter set payload = %s::bytea", payload)
+    assert replay(stack, bad) == ["REFUSED"]
+    beat(stack, "good-1")
+    await_told(db, "good-1", "recommissioned", "service_start")
