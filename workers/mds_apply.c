@@ -56,9 +56,10 @@ coco_emitter_fact_read(coco_emitter_fact_t *f, const PGresult *res, int row,
 {
     int64_t  at;
 
+    /* the floor last: it holds also when Postgres' clock was set back */
     at = coco_pg_get_time(res, row, 2);
-    at = at < floor ? floor : at;
     at = at > now ? now : at;
+    at = at < floor ? floor : at;
 
     f->refused = coco_mds_fact_decode(&f->fact, coco_pg_get(res, row, 3), at,
                                       coco_pg_get(res, row, 4), &f->error)

@@ -57,8 +57,8 @@ typedef struct {
 extern const coco_pg_statement_t
     coco_emitter_statements[COCO_E_STATEMENTS];
 
-/* From the rows of COCO_E_FACTS. None is taken to be of before floor or after
- * now (ms). COCO_ERROR: no memory. */
+/* From the rows of COCO_E_FACTS. None is taken to be of after now or before
+ * floor, which goes first (ms). COCO_ERROR: no memory. */
 int coco_emitter_facts_read(coco_emitter_round_t *r, const PGresult *res,
     int64_t floor, int64_t now);
 void coco_emitter_refuse(coco_emitter_fact_t *f, const char *field,

@@ -271,6 +271,18 @@ def test_what_comes_late(stack, db, worker):
     assert abs(told["future-1"][0][2].timestamp() - time.time()) < 30
 
 
+def test_the_clock_is_set_back(stack, db, worker):
+    """An hour that was complete by Postgres' clock is added to no more, though
+    it is to come once again."""
+    rows(stack, "update coco.mds_progress set up_to = now() + interval"
+         " '2 hours'")
+    city.put(db, [("back-1", "COMMS", {"online": True})])
+    worker().start()
+    await_none(stack)
+    assert rows(stack, "select ts = date_trunc('hour', up_to, 'UTC')"
+                " from coco.mds_event, coco.mds_progress") == [(True,)]
+
+
 def test_where_and_how_far(stack, db, worker):
     """Events and trips have the place at their time, by the heartbeats; a
     robot that is silent for long is where it last was."""
