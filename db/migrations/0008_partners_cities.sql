@@ -887,16 +887,19 @@ begin
 end $$;
 
 
--- Great circle, in metres, as coco_distance_meters() in the core has it.
+-- Great circle, in metres, as coco_distance_meters() in the core has it; null
+-- where a number is, which least() would take for nothing. Not strict: it is a
+-- part of the statement that calls it, and so 15 times as fast.
 create function coco.distance_meters(lat_a double precision,
                                      lon_a double precision,
                                      lat_b double precision,
                                      lon_b double precision)
 returns double precision language sql immutable parallel safe as $$
-    select 2 * 6371008.8 * asin(least(1, sqrt(
+    select case when lat_a + lon_a + lat_b + lon_b is not null
+           then 2 * 6371008.8 * asin(least(1, sqrt(
                sin(radians(lat_b - lat_a) / 2) ^ 2
                + cos(radians(lat_a)) * cos(radians(lat_b))
-                 * sin(radians(lon_b - lon_a) / 2) ^ 2)))
+                 * sin(radians(lon_b - lon_a) / 2) ^ 2))) end
 $$;
 
 

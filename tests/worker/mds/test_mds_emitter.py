@@ -335,3 +335,10 @@ def test_where_and_how_far(stack, db, worker):
     # from the heartbeat of minute 3 to that of 8, over the one without a place
     assert abs(distance - 5 * 111.195) < 0.01
     assert trips == 7
+
+
+def test_no_distance_without_a_place(stack):
+    for lacks in range(4):
+        numbers = [None if n == lacks else n for n in range(4)]
+        assert rows(stack, "select coco.distance_meters(%s, %s, %s, %s)",
+                    *numbers) == [(None,)]
