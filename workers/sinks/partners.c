@@ -62,8 +62,6 @@ static unsigned coco_partners_room(coco_partners_t *p,
     coco_partners_peer_t *peer, int64_t now);
 static int coco_partners_claim(coco_partners_t *p,
     coco_partners_peer_t *peer, unsigned room);
-static void coco_partners_claimed(coco_partners_t *p,
-    coco_partners_peer_t *peer, int slot);
 static int coco_partners_positions(coco_partners_t *p, int64_t now);
 static unsigned coco_partners_position_room(coco_partners_t *p,
     coco_partners_peer_t *peer, int64_t now);
@@ -76,6 +74,7 @@ static void coco_partners_call_fill(coco_partners_call_t *call,
 static int coco_partners_body(coco_partners_call_t *call,
     const coco_partners_peer_t *peer, const coco_partner_push_t *push);
 static int coco_partners_store(coco_partners_t *p);
+static int coco_partners_skip(coco_partners_t *p);
 static void coco_partners_count(coco_partners_t *p, int64_t now);
 static void coco_partners_calls(coco_partners_t *p);
 static void coco_partners_send(coco_partners_t *p, coco_partners_peer_t *peer,
@@ -382,12 +381,14 @@ coco_partners_round(coco_partners_t *p, int64_t now)
 
     for (int i = 0; i < COCO_PARTNERS; i++) {
         if (claims[i] != -1) {
-            coco_partners_claimed(p, &p->peers[i], claims[i]);
+            coco_partners_take(p, &p->peers[i], claims[i],
+                               COCO_PARTNER_STATUS);
         }
     }
 
     if (coco_partners_positions(p, now) == COCO_OK
-        && coco_partners_store(p) == COCO_OK)
+        && coco_partners_store(p) == COCO_OK
+        && coco_partners_skip(p) == COCO_OK)
     {
         coco_partners_count(p, now);
     }
@@ -456,12 +457,8 @@ coco_partners_room(coco_partners_t *p, coco_partners_peer_t *peer,
 {
     unsigned  in_flight = peer->in_flight;
 
-    if (p->stop_at != 0) {
+    if (p->stop_at != 0 || peer->base_url == NULL) {
         return 0;
-    }
-
-    if (peer->base_url == NULL) {
-        return COCO_PARTNERS_SKIP;
     }
 
     if (peer->auth.token[0] == '\0' && now < peer->auth.failed_until) {
@@ -483,38 +480,13 @@ static int
 coco_partners_claim(coco_partners_t *p, coco_partners_peer_t *peer,
     unsigned room)
 {
-    coco_pg_rows(p->pg, peer->base_url != NULL ? COCO_P_CLAIM : COCO_P_SKIP);
+    coco_pg_rows(p->pg, COCO_P_CLAIM);
     coco_pg_text(p->pg, coco_partner_name(peer->partner));
     coco_pg_int(p->pg, (int32_t) room);
-
-    if (peer->base_url != NULL) {
-        /* two tokens and two calls at most, and the rounds between */
-        coco_pg_int(p->pg, (int32_t) (4 * p->config->partners_timeout
-                                      + 10000));
-    }
+    /* two tokens and two calls at most, and the rounds between */
+    coco_pg_int(p->pg, (int32_t) (4 * p->config->partners_timeout + 10000));
 
     return coco_pg_send(p->pg);
-}
-
-
-static void
-coco_partners_claimed(coco_partners_t *p, coco_partners_peer_t *peer,
-    int slot)
-{
-    int64_t  rows;
-
-    if (peer->base_url != NULL) {
-        coco_partners_take(p, peer, slot, COCO_PARTNER_STATUS);
-        return;
-    }
-
-    rows = coco_pg_get_int64(coco_pg_result(p->pg, slot), 0, 0);
-    coco_metrics_add(COCO_M_PUSH_SKIPPED, (coco_lane_id_e) peer->partner,
-                     (uint64_t) rows);
-
-    if (rows == COCO_PARTNERS_SKIP) {
-        p->claim_at = 0;
-    }
 }
 
 
@@ -739,6 +711,44 @@ coco_partners_store(coco_partners_t *p)
            != NULL)
     {
         call->state = COCO_CALL_TOKEN;
+    }
+
+    return COCO_OK;
+}
+
+
+/* Of partners that are told nothing. Each in a transaction of its own: one
+ * locks deliveries in their order, two after each other would not. */
+static int
+coco_partners_skip(coco_partners_t *p)
+{
+    int                    slot;
+    int64_t                rows;
+    coco_partners_peer_t  *peer;
+
+    for (int i = 0; i < COCO_PARTNERS && p->stop_at == 0; i++) {
+        peer = &p->peers[i];
+
+        if (peer->base_url != NULL) {
+            continue;
+        }
+
+        coco_pg_rows(p->pg, COCO_P_SKIP);
+        coco_pg_text(p->pg, coco_partner_name(peer->partner));
+        coco_pg_int(p->pg, COCO_PARTNERS_SKIP);
+        slot = coco_pg_send(p->pg);
+
+        if (coco_partners_sync(p, "skip") != COCO_OK) {
+            return COCO_ERROR;
+        }
+
+        rows = coco_pg_get_int64(coco_pg_result(p->pg, slot), 0, 0);
+        coco_metrics_add(COCO_M_PUSH_SKIPPED, (coco_lane_id_e) peer->partner,
+                         (uint64_t) rows);
+
+        if (rows == COCO_PARTNERS_SKIP) {
+            p->claim_at = 0;
+        }
     }
 
     return COCO_OK;
