@@ -38,6 +38,10 @@ coco_partners_easy(const coco_config_t *config, char *error)
     }
 
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+
+    /* or what ends while its name is looked up waits for the name server, and
+     * with it all others */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                      (long) CURL_HTTP_VERSION_2TLS);

@@ -195,6 +195,26 @@ def test_one_that_hangs_is_given_up(servers, partner, drive):
     assert failed["ms"] >= 300 and taken["status"] == 200
 
 
+def test_a_name_that_is_looked_up_for_long(servers, partner, drive):
+    """It is given up, and the other partner waits for nothing; nor does a
+    stop."""
+    driver = drive(uber_base_url="http://uber.hangs",
+                   partners_timeout="500ms", partners_retry_min="10s",
+                   partners_retry_max="10s").sends()
+    uber = servers.deliver("U-1", provider="uber", statuses=["Created"])
+    until(lambda: partner.fetches)
+    begun, number = time.monotonic(), 0
+    while not servers.pushes(uber, "attempts -> 0 -> 'error'")[0][0]:
+        number += 1
+        servers.deliver("D-%d" % number, statuses=["Created"])
+        until(lambda: partner.of("D-%d" % number), 15)
+    assert time.monotonic() - begun < 15
+    until(lambda: servers.query("update coco.partner_push set due_at = now()"
+                                " where delivery_id = %s returning 1", uber))
+    until(lambda: driver.status()[2] == 1)
+    assert int(driver.ask("stop", "stopped")[-1].split()[1]) < 15000
+
+
 def test_nobody_listens(servers, partner, drive):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))      # and no listen: refused
