@@ -10,10 +10,11 @@ from stack import ROOT, Stack
 
 
 class Ground:
-    """./coco's own servers and worker; environment is theirs."""
+    """./coco's own servers and worker, or `only` these; environment is
+    theirs."""
 
-    def __init__(self, **environment):
-        self.stack = Stack(environment=environment)
+    def __init__(self, only=None, **environment):
+        self.stack = Stack(only=only, environment=environment)
         self.system = None
 
     def up(self):

@@ -11,15 +11,15 @@ import threading
 
 import processes
 import requests
+from ground import Ground
 from harness import await_for, heartbeat, new_serial, now_ms
 from partner_field import QUICK, ROOT, Field
 from publisher import Publisher
-from stack import Stack
 
 TIMEOUT = 2.0           # seconds, of a call (QUICK)
 RATE = 200              # calls a second to each partner
 PARTNERS = ("uber", "doordash")
-SERVERS = ("postgres", "redis", "mqtt", "worker", "nginx")
+SERVERS = ("postgres", "redis", "worker", "nginx")
 
 # A position is told and overwritten: here is what each was told with.
 BOOK = """
@@ -103,17 +103,16 @@ class PartnerField(Field):
             super().publish(*messages, kind=kind)
 
 
-class PartnerGround:
+class PartnerGround(Ground):
     def __init__(self):
-        self.stack = Stack(only=" ".join(SERVERS))
+        super().__init__("postgres redis mqtt worker nginx", **QUICK)
         self.urls = {name: "http://127.0.0.1:%d" % (self.stack.port + 8 + i)
                      for i, name in enumerate(PARTNERS)}
-        self.stack.environment.update(QUICK)
         for name, url in self.urls.items():
             self.stack.environment["COCO_%s_URL" % name.upper()] = url
             self.stack.environment["COCO_WORKER_%s_RATE" % name.upper()] = \
                 str(RATE)
-        self.players, self.field = {}, None
+        self.players = {}
 
     def up(self):
         self.stack.up()
@@ -122,38 +121,29 @@ class PartnerGround:
             self.players[name] = Player(name, self.stack.folder,
                                         self.stack.port + 8 + i, env)
             self.players[name].start()
-        self.field = PartnerField(self.stack, list(self.urls.values()))
-        self.field.sql(BOOK)
+        self.system = PartnerField(self.stack, list(self.urls.values()))
+        self.system.sql(BOOK)
         return self
 
     def close(self):
-        if self.field:
-            self.field.close()
         for player in self.players.values():
             player.kill()
-        self.stack.close()
+        super().close()
 
     def mend(self):
         """All runs and nothing fails, whatever the test before did."""
-        for name in SERVERS:
-            try:
-                self.stack.pid(name)
-            except FileNotFoundError:
-                self.stack.restart(name)
+        super().mend()
         for player in self.players.values():
             player.go_on()
-        await_for("nginx is ready", lambda: self.field.get("/readyz"), 30)
-        self.field.reset()
+        self.system.reset()
 
-    def break_(self, name):
-        """SIGKILL, and again up."""
-        if name in self.players:
+    def kill(self, *names):
+        """Also a partner, or nginx's processes without their master."""
+        for name in set(names) & set(self.players):
             self.players[name].restart()
-        elif name == "nginx's processes":
+        if "nginx's processes" in names:
             processes.kill(self.stack, processes.workers(self.stack))
-        else:
-            self.stack.kill(name)
-            self.stack.restart(name)
+        super().kill(*(name for name in names if name in SERVERS))
 
     def memory(self):
         """KiB of the worker that are in use."""
@@ -191,7 +181,7 @@ class Weather(threading.Thread):
     def clear(self):
         self.over.set()
         self.join()
-        self.ground.field.control()
+        self.ground.system.control()
 
 
 class Robots(threading.Thread):
