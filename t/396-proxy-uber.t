@@ -55,6 +55,11 @@ sub first {
     is("$$asked{method} $$asked{uri} $$asked{fields}{'content-type'}",
         'POST /oauth/v2/token application/x-www-form-urlencoded', 'posted');
 
+    my $led = call(GET => "$Path?accel=/oauth/uber");
+    is($$led{json}{method}, 'GET', 'no answer leads to what is internal');
+    unlike($$led{content}, qr/access_token/, 'nor to a token');
+    is($$led{headers}{'x-accel-redirect'}, undef, 'which is not told, either');
+
     for my $method (qw(GET DELETE PUT)) {
         my $again = call($method, $Path, $method eq 'PUT' ? 'x' : undef);
         is($$again{json}{method}, $method, $method);

@@ -173,7 +173,9 @@ sub api {
         $$query{size} ? 'x' x $$query{size} : {
             (map { $_ => $$request{$_} } qw(method uri fields)),
             length => length $body, sha1 => sha1_hex($body) },
-        'Set-Cookie: partner=1', $$request{method} eq 'HEAD' ? 'HEAD' : ()));
+        'Set-Cookie: partner=1',
+        $$query{accel} ? "X-Accel-Redirect: $$query{accel}" : (),
+        $$request{method} eq 'HEAD' ? 'HEAD' : ()));
 }
 
 sub jwt_good {
