@@ -2,6 +2,7 @@
 functions, as a city is told of it."""
 
 import json
+import os
 import subprocess
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 import city
 from process import rows
-from stack import wait_for
+from stack import ROOT, wait_for
 
 PICKUP = {"latitude": 34.0, "longitude": -118.0}
 DROPOFF = {"latitude": 34.01, "longitude": -118.0}
@@ -340,3 +341,33 @@ def test_replay_of_what_is_no_fact(stack, db, one, payload):
     assert replay(stack, bad) == ["REFUSED"]
     beat(stack, "good-1")
     await_told(db, "good-1", "recommissioned", "service_start")
+
+
+def test_without_mds(stack, db):
+    """What docs/operations.md gives to those who never show it to anybody
+    leaves no facts, whatever happens."""
+    with open(os.path.join(ROOT, "docs", "operations.md")) as file:
+        section = file.read().split("## MDS")[1].split("## ")[0]
+    off, = (block for block in section.split("```")[1::2] if "alter" in block)
+    delivery = create(stack)
+    for done, kinds in ("select", ["BUSINESS", "COMMS", "DELIVERY"]), \
+            (off, None):
+        with db.cursor() as cursor:
+            cursor.execute(done)
+            cursor.execute(
+                "insert into coco.resource (id, data, telemetry_order_ts)"
+                " values ('off-1', coco.supply_blank('off-1'), now());"
+                "update coco.resource set data = data || '{\"status\":\"?\"}'"
+                " where id = 'off-1';"
+                "insert into coco.robot_state_history (id, robot_serial,"
+                " operation_state, changed_at) values (gen_random_uuid(),"
+                " 'off-1', 'PARKED', now());"
+                "insert into coco.delivery_attempt (delivery_id, number,"
+                " driver_name, assigned_at) values (%s, 1, 'off-1', now());"
+                "insert into coco.delivery_event (delivery_id, number, id,"
+                " status, serial, ts) values (%s, 9, gen_random_uuid(),"
+                " 'Assigned', 'off-1', now())", (delivery, delivery))
+            cursor.execute("select array_agg(distinct kind order by kind)"
+                           " from coco.mds_fact")
+            assert cursor.fetchone() == (kinds,)
+        db.rollback()
