@@ -77,20 +77,26 @@ def dd_jwt(secret=None, version="DD-JWT-V1", algorithm="HS256", **changes):
                       headers={"dd-ver": version} if version else None)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    folder, block = tmp_path_factory.mktemp("partners"), PortBlock()
+def start(folder, port, *more):
+    """The process, once it answers."""
     (folder / "uber").write_text("s3cret\n")
     (folder / "doordash").write_text(SECRET)
     process = subprocess.Popen([
         "/usr/bin/python3", os.path.join(ROOT, "tests/partners/server.py"),
-        "--port", str(block.first), "--uber-client", "us",
+        "--port", str(port), "--uber-client", "us",
         "--uber-secret", str(folder / "uber"), "--doordash-developer", "dev",
         "--doordash-key", "key", "--doordash-secret",
-        str(folder / "doordash")])
-    url = "http://127.0.0.1:%d" % block.first
-    wait_for(lambda: answers(url), 30, "the simulators")
-    yield Partners(url)
+        str(folder / "doordash"), *more])
+    wait_for(lambda: answers("http://127.0.0.1:%d" % port), 30,
+             "the simulators")
+    return process
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    folder, block = tmp_path_factory.mktemp("partners"), PortBlock()
+    process = start(folder, block.first)
+    yield Partners("http://127.0.0.1:%d" % block.first)
     process.terminate()
     assert process.wait(10) == 0
     block.release()
@@ -346,3 +352,28 @@ def test_what_is_sent_follows_from_the_seed():
     assert {"event_name", "event_type"} <= {
         name for b in bodies for name in b if "external_delivery_id" in b}
     assert len(set(made(5))) < len(bodies), "some come twice"
+
+
+def test_the_ledger_in_a_file_outlives_a_kill(tmp_path):
+    block, path = PortBlock(), tmp_path / "ledger"
+    partners = Partners("http://127.0.0.1:%d" % block.first)
+    process = start(tmp_path, block.first, "--ledger", str(path))
+    try:
+        assert partners.doordash(key="one").status_code == 200
+        process.kill()
+        process.wait()
+        # as a kill in the middle of a line leaves it: of an unanswered call
+        path.write_bytes(path.read_bytes() + b'{"n": 2, "key"')
+        process = start(tmp_path, block.first, "--ledger", str(path))
+        assert partners.doordash(key="one").status_code == 200
+        other = {**STATUS, "delivery_status": "created"}
+        assert partners.doordash(other, key="one").status_code == 409
+        assert [(entry["n"], entry["key"], entry["status"], entry["repeat"])
+                for entry in partners.ledger()] == [
+            (1, "one", 200, False), (2, "one", 200, True),
+            (3, "one", 409, False)]
+        assert len(path.read_text().splitlines()) == 3
+    finally:
+        process.kill()
+        process.wait()
+        block.release()
