@@ -9,7 +9,7 @@ import read
 import webhook
 import write
 
-SECONDS = 3             # of one measurement
+SECONDS = 2             # of one measurement
 POOLS = (10, 40)        # connections of the peer: its best counts
 PATH = "/uber/v1/webhook"
 
@@ -54,6 +54,14 @@ def load(url, secret, period):
                       WRK_BODY=body(), WRK_ID=ID)
 
 
+def cpu(inbox, url, key, **pids):
+    """CPU us of each webhook, of a server and of Postgres together."""
+    inbox.clear()
+    spent = common.Cpu(**pids)
+    count = inbox.load(url, key, 0)[2]
+    return sum(spent.spent().values()) / count
+
+
 def run(table):
     write.npm()
     with contextlib.ExitStack() as cleanup:
@@ -62,15 +70,26 @@ def run(table):
         stack.up()
         key = stack.secret("uber.key")
         port = stack.port + 4
-        urls = {"nginx": "http://127.0.0.1:%d" % port}
-        cleanup.callback(read.Nginx(stack.folder, "uber.conf",
-                                    webhook.ours(stack, port)).close)
+        servers = {"nginx": read.Nginx(stack.folder, "uber.conf",
+                                       webhook.ours(stack, port))}
+        cleanup.callback(servers["nginx"].close)
         common.wait_for(lambda: webhook.refuses(port, PATH), 10, "nginx")
         for i, pool in enumerate(POOLS):
-            cleanup.callback(webhook.Fastify(
-                stack, port + 1 + i, key, pool, "uber.js", PATH).close)
-            urls["Fastify, pool of %d" % pool] = "http://127.0.0.1:%d" % (
-                port + 1 + i)
-        webhook.report(table, webhook.measure(webhook.Inbox(stack, load),
-                                              urls, key),
+            name = "Fastify, pool of %d" % pool
+            servers[name] = webhook.Fastify(stack, port + 1 + i, key, pool,
+                                            "uber.js", PATH)
+            cleanup.callback(servers[name].close)
+
+        urls = {name: "http://127.0.0.1:%d" % (port + i)
+                for i, name in enumerate(servers)}
+        inbox = webhook.Inbox(stack, load)
+        done = webhook.measure(inbox, urls, key)
+        each = {name: cpu(inbox, url, key, server=servers[name].process.pid,
+                          postgres=stack.pid("postgres"))
+                for name, url in urls.items()}
+
+        webhook.report(table, done,
                        "Uber's webhooks of %d bytes" % len(body()))
+        ours = each.pop("nginx")
+        table.add("  CPU of each, with Postgres (peers: %s)" % ", ".join(
+            "%.0f" % us for us in each.values()), ours, "us")
