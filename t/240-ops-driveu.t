@@ -57,7 +57,7 @@ sub core {
     my $program = Coco::write_file('driveu', '');
     system(($ENV{CC} || 'gcc') . ' -std=gnu11 -D_GNU_SOURCE'
         . " -I$root/src/core -o $program $root/t/util/driveu.c"
-        . " $root/src/core/*.c -lcrypto -lm") == 0 or die 'no driver';
+        . " $root/src/core/*.c -lcrypto -ljansson -lm") == 0 or die 'no driver';
     return `$program < $in`;
 }
 

@@ -290,7 +290,8 @@ end $$;
 create table coco.partner_push (
     id               uuid        primary key,
     provider         text        not null,
-    delivery_id      uuid        not null references coco.delivery,
+    delivery_id      uuid        not null
+                                 references coco.delivery on delete cascade,
     kind             text        not null check (kind in ('STATUS', 'LOCATION')),
     number           integer,
     status           text        not null,

@@ -472,7 +472,9 @@ def test_no_beat_while_redis_is_owed(servers, drive):
     lane.done()
     until(lambda: lane.metrics()["coco_redis_owed"] > 0)
 
-    feed.take(0.2)
+    # what was sent before has come once this has
+    servers.redis().publish("coco.supply", "now")
+    feed.wait(lambda channel, text: text == "now")
     feed.seen.clear()
     end = time.monotonic() + 1
     while time.monotonic() < end:
