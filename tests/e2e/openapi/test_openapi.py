@@ -48,6 +48,23 @@ def dead_letter(system, robot):
                      lambda: len(find()) == 2 and find())[0]["id"]
 
 
+def heard(system, robot):
+    """A dead letter of a status that has reached the partner since."""
+    reply = system.http.post(system.url + "/deliveries", timeout=15, json={
+        **DELIVERY, "provider": "uber", "externalId": robot + "-heard"})
+    assert reply.status_code == 201, reply.text
+    system.sql("with told as (update coco.partner_push set state ="
+               "  'DELIVERED', due_at = null, done_at = now()"
+               "  where delivery_id = %s returning id)"
+               " insert into coco.dead_letter (id, source, topic, service,"
+               "  reason, payload, received_at, push_id)"
+               " select id, 'partner', 'uber', 'integrations', 'refused', '',"
+               "  now(), id from told", reply.json()["id"])
+    return system.value("select id::text from coco.dead_letter"
+                        " where push_id in (select id from coco.partner_push"
+                        "  where delivery_id = %s)", reply.json()["id"])
+
+
 JSON = {"Content-Type": "application/json"}
 LARGE = b'{"hasFood":true' + b" " * 262144 + b"}"
 NONE = "00000000-0000-8000-8000-000000000000"
@@ -389,6 +406,7 @@ def calls(system, robot, letter, deliveries, outcomes):
     yield "replayDeadLetter", 400, replay, {"headers": {
         "Idempotency-Key": "a b"}}
     yield "replayDeadLetter", 404, none, {}
+    yield "replayDeadLetter", 409, {"id": heard(system, robot)}, {}
     yield "replayDeadLetter", 413, replay, {"headers": JSON, "data": LARGE}
     yield "replayDeadLetter", 415, replay, {"data": b"{}"}
 
