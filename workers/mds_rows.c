@@ -120,7 +120,8 @@ const coco_pg_statement_t  coco_emitter_statements[COCO_E_STATEMENTS] = {
     " on conflict (trip_id) do nothing",
     "uuuTtT", "mds" },
 
-/* Between heartbeats, from the trip's beginning; the first has none before. */
+/* From the place where it began over those of the heartbeats to that where it
+ * ended: not shorter than what lies between the two that are shown. */
 [COCO_E_ENDS] = {
     "update coco.mds_trip m set end_time = e.at, canceled = e.canceled,"
     " end_latitude = e.latitude, end_longitude = e.longitude,"
@@ -129,15 +130,21 @@ const coco_pg_statement_t  coco_emitter_statements[COCO_E_STATEMENTS] = {
     "  from (select p.latitude, p.longitude,"
     "    lag(p.latitude) over w as from_latitude,"
     "    lag(p.longitude) over w as from_longitude"
-    "   from (select h.date, h.id,"
-    "     (h.details #>> '{location,latitude}')::float8 as latitude,"
-    "     (h.details #>> '{location,longitude}')::float8 as longitude"
+    "   from (select 1 as part, null::timestamptz as date, null::uuid as id,"
+    "     m.start_latitude as latitude, m.start_longitude as longitude"
+    "    where m.start_latitude is not null"
+    "    union all"
+    "    select 2, h.date, h.id,"
+    "     (h.details #>> '{location,latitude}')::float8,"
+    "     (h.details #>> '{location,longitude}')::float8"
     "    from coco.state_history h"
     "    where h.serial = e.serial and h.date >= m.start_time"
     "     and h.date <= e.at"
-    "     and h.details -> 'location' ? 'latitude') p"
-    "   window w as (order by p.date, p.id)) s"
-    "  where s.from_latitude is not null)"
+    "     and h.details -> 'location' ? 'latitude'"
+    "    union all"
+    "    select 3, null, null, e.latitude, e.longitude"
+    "    where e.latitude is not null) p"
+    "   window w as (order by p.part, p.date, p.id)) s)"
     " from (select t.trip, t.serial, t.at, t.canceled,"
     "  " coco_emitter_latitude " as latitude,"
     "  " coco_emitter_longitude " as longitude"

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import time
+import uuid
 
 import pytest
 
@@ -77,6 +78,9 @@ def await_told(db, serial, *events, seconds=20):
     return found
 
 
+METERS = 111195                         # of a degree of latitude
+
+
 def trips(stack, serial):
     return rows(stack, "select trip_id::text, delivery_id::text, canceled,"
                 " end_time is not null, distance from coco.mds_trip"
@@ -92,6 +96,7 @@ def test_delivery(stack, db, one):
     delivery = create(stack)
     move(stack, delivery, "Assigned", serial="life-1")
     move(stack, delivery, "EnrouteToPickup")
+    await_told(db, "life-1", "trip_start")
     beat(stack, "life-1", 33.995)
     beat(stack, "life-1", 34.0)
     await_status(stack, delivery, "AtPickup")
@@ -106,8 +111,7 @@ def test_delivery(stack, db, one):
 
     (trip, of, canceled, ended, distance), = trips(stack, "life-1")
     assert (trip, of, canceled, ended) == (delivery, delivery, False, True)
-    # what it stood before it set out is not on the way
-    assert abs(distance - 0.015 * 111195) < 1
+    assert abs(distance - 0.02 * METERS) < 1
     assert rows(stack, "select event_types[1], latitude, battery_percent"
                 " from coco.mds_event where event_types[1]"
                 " in ('trip_start', 'order_pick_up', 'trip_end')"
@@ -118,6 +122,45 @@ def test_delivery(stack, db, one):
                 " from coco.mds_vehicle v join coco.mds_event e"
                 " on e.event_id = v.event_id and e.ts = v.event_at"
                 " where serial = 'life-1'") == [("available", "trip_end")]
+
+
+def test_distance_to_the_first_heartbeat(stack, db, one):
+    """It counts from where the trip began."""
+    beat(stack, "way-1")
+    await_told(db, "way-1", "recommissioned", "service_start")
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="way-1")
+    move(stack, delivery, "EnrouteToPickup")
+    await_told(db, "way-1", "trip_start")
+    beat(stack, "way-1", 33.995)
+    wait_for(lambda: rows(stack, "select count(*) from coco.state_history")
+             == [(2,)], 20, "the heartbeat")
+    move(stack, delivery, "Canceled", reason="closed")
+    await_told(db, "way-1", "trip_pause", "provider_cancellation")
+    (_, _, canceled, _, distance), = trips(stack, "way-1")
+    assert canceled and abs(distance - 0.005 * METERS) < 1
+
+
+def test_distance_without_heartbeats(stack, db, worker):
+    """It is what lies between the places that are shown."""
+    def stand(latitude):
+        rows(stack, "insert into coco.resource as r (id, data) values"
+             " ('mute-1', coco.supply_blank('mute-1') || %s::jsonb)"
+             " on conflict (id) do update set data = r.data || %s::jsonb",
+             *[json.dumps({"location": {"latitude": latitude,
+                                        "longitude": -118.0}})] * 2)
+
+    worker().start()
+    stand(34.0)
+    delivery = create(stack)
+    move(stack, delivery, "Assigned", serial="mute-1")
+    move(stack, delivery, "EnrouteToPickup")
+    await_told(db, "mute-1", "trip_start")
+    stand(34.02)
+    move(stack, delivery, "Canceled", reason="closed")
+    await_told(db, "mute-1", "provider_cancellation", "service_end")
+    (*_, distance), = trips(stack, "mute-1")
+    assert abs(distance - 0.02 * METERS) < 1
 
 
 def test_offline_and_back(stack, db, one):
@@ -191,7 +234,7 @@ def test_late_business(stack, db, worker):
 
 def test_reassignment(stack, db, one):
     """The robot that it was taken from is free again; the other's trip has an
-    id of its own."""
+    id of its own, and was asked for when the first one was."""
     for serial in ("first-1", "second-1"):
         beat(stack, serial)
         await_told(db, serial, "recommissioned", "service_start")
@@ -209,6 +252,10 @@ def test_reassignment(stack, db, one):
     (second, of, canceled, ended, _), = trips(stack, "second-1")
     assert (of, canceled, ended) == (delivery, False, True)
     assert second != first and told[-1][3] == (second,)
+    assert uuid.UUID(second).version == 5
+    assert rows(stack, "select count(*) from coco.mds_trip t"
+                " join coco.delivery d on d.id = t.delivery_id"
+                " where t.requested_time = d.created_at") == [(2,)]
 
 
 def test_two_deliveries(stack, db, one):
