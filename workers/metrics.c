@@ -134,7 +134,7 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
     [COCO_M_PUSH_DELIVERED] = { "coco_pushes_delivered_total",
         "Statuses of deliveries that their partner has taken.", NULL, true },
     [COCO_M_PUSH_REFUSED] = { "coco_pushes_refused_total",
-        "Statuses that a partner has refused, and positions that failed.",
+        "Statuses and positions that a partner has refused.",
         NULL, true },
     [COCO_M_PUSH_RETRIES] = { "coco_push_retries_total",
         "Calls with a status that failed and are made again.", NULL, true },
@@ -142,6 +142,8 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
         "Statuses that a partner is not told.", NULL, true },
     [COCO_M_PUSH_POSITIONS] = { "coco_positions_pushed_total",
         "Positions that a partner has taken.", NULL, true },
+    [COCO_M_PUSH_FAILED] = { "coco_positions_failed_total",
+        "Positions that did not reach a partner, or not in time.", NULL, true },
 };
 
 static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {

@@ -51,6 +51,7 @@ typedef enum {
     COCO_M_PUSH_RETRIES,        /* coco_push_retries_total{partner} */
     COCO_M_PUSH_SKIPPED,        /* coco_pushes_skipped_total{partner} */
     COCO_M_PUSH_POSITIONS,      /* coco_positions_pushed_total{partner} */
+    COCO_M_PUSH_FAILED,         /* coco_positions_failed_total{partner} */
     COCO_M_COUNTERS
 } coco_counter_e;
 

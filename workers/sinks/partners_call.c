@@ -39,6 +39,7 @@ static const char *const  coco_call_ends[] = {
     [COCO_END_DELIVERED] = "DELIVERED",
     [COCO_END_PENDING] = "PENDING",
     [COCO_END_REFUSED] = "REFUSED",
+    [COCO_END_FAILED] = "FAILED",
     [COCO_END_SKIPPED] = "SKIPPED",
 };
 
@@ -288,7 +289,7 @@ coco_call_again(coco_partners_call_t *call, coco_partners_peer_t *peer,
 {
     curl_off_t  after = 0;
 
-    call->end = call->kind == COCO_PARTNER_LOCATION ? COCO_END_REFUSED
+    call->end = call->kind == COCO_PARTNER_LOCATION ? COCO_END_FAILED
                                                     : COCO_END_PENDING;
     call->retry_ms = coco_call_delay(call, peer);
 
@@ -347,6 +348,9 @@ coco_call_count(const coco_partners_call_t *call,
     case COCO_END_REFUSED:
         counter = COCO_M_PUSH_REFUSED;
         break;
+    case COCO_END_FAILED:
+        counter = COCO_M_PUSH_FAILED;
+        break;
     case COCO_END_PENDING:
         counter = COCO_M_PUSH_RETRIES;
         break;
@@ -363,7 +367,7 @@ coco_partners_call_fail(coco_partners_call_t *call,
     coco_partners_peer_t *peer, const char *why)
 {
     call->state = COCO_CALL_OVER;
-    call->end = call->kind == COCO_PARTNER_LOCATION ? COCO_END_REFUSED
+    call->end = call->kind == COCO_PARTNER_LOCATION ? COCO_END_FAILED
                                                     : COCO_END_PENDING;
     call->status = 0;
     call->took_ms = 0;

@@ -25,6 +25,7 @@ typedef enum {
 
 typedef enum {
     COCO_END_DELIVERED = 0, COCO_END_PENDING, COCO_END_REFUSED,
+    COCO_END_FAILED,                 /* a position that is not tried again */
     COCO_END_SKIPPED
 } coco_call_end_e;
 

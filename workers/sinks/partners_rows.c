@@ -37,7 +37,7 @@ const coco_pg_statement_t  coco_partners_statements[COCO_P_STATEMENTS] = {
  * more. A position of such is left to the next one. */
 [COCO_P_TAKE_OVER] = {
     "with positions as ("
-    " update coco.partner_push set state = 'REFUSED', done_at = now()"
+    " update coco.partner_push set state = 'FAILED', done_at = now()"
     "  where kind = 'LOCATION' and state = 'PENDING')"
     " update coco.partner_push set due_at = now()"
     " where provider = any ('{uber,doordash}') and state = 'PENDING'"

@@ -216,9 +216,13 @@ class Servers:
 
     def replay(self, letter):
         """The status that nginx would answer."""
+        return self.answer(letter)[0]
+
+    def answer(self, letter):
+        """The same, and the body, or why it is refused."""
         return self.query(
-            "select status from coco.dead_letter_replay('t', 'r',"
-            " gen_random_uuid()::text, '', %s)", letter)[0][0]
+            "select status, response from coco.dead_letter_replay('t', 'r',"
+            " gen_random_uuid()::text, '', %s)", letter)[0]
 
 
 class Driver(native.Program):

@@ -92,7 +92,9 @@ def test_a_refusal_is_set_aside(servers, partner, drive):
     loaded, completed = (row[0] for row in letters)
 
     # what came after the load was delivered; nothing comes after the end
-    assert servers.replay(loaded) == 409
+    assert servers.answer(loaded) == (
+        409, "The partner has heard of a later status of this delivery, or is"
+        " about to.")
     partner.answer = lambda call, number: 200
     assert servers.replay(completed) == 202
     until(lambda: servers.query(
@@ -102,6 +104,15 @@ def test_a_refusal_is_set_aside(servers, partner, drive):
     assert (last.key, last.body) == (repeat.key, repeat.body)
     assert dict(servers.pushes(identity))["Completed"] == "DELIVERED"
     assert len(partner.calls) == 9
+
+    for done, why in (
+            ("select", "The partner has taken this status by now."),
+            ("update coco.partner_push set state = 'SKIPPED'",
+             "The partner is no longer told of this status."),
+            ("delete from coco.partner_push", "This status is no longer kept,"
+             " nor what its partner has heard since.")):
+        servers.query(done)
+        assert servers.answer(completed) == (409, why)
 
 
 def test_a_replay_that_is_refused_again(servers, partner, drive):
@@ -349,12 +360,25 @@ def test_positions_wait_for_statuses(servers, partner, drive):
     until(lambda: positions(partner, "D-1"))
 
 
-def test_a_position_that_fails_is_not_repeated(servers, partner, drive):
-    partner.answer = lambda call, number: 200 if body_status(call) else 503
-    driver = drive(partners_location_interval="100ms")
+@pytest.mark.parametrize("answer,counted,state,error", [
+    (503, "coco_positions_failed_total", "FAILED", "HTTP 503"),
+    (None, "coco_positions_failed_total", "FAILED", "timed out"),
+    (422, "coco_pushes_refused_total", "REFUSED", "HTTP 422")])
+def test_a_position_that_fails_is_not_repeated(servers, partner, drive, answer,
+                                               counted, state, error):
+    """It is refused only where the partner says so."""
+    partner.answer = lambda call, number: 200 if body_status(call) else answer
+    driver = drive(partners_location_interval="100ms",
+                   partners_timeout="500ms")
     servers.robot("R-1", 1, 1)
     servers.deliver("D-1", statuses=["Created", "Assigned"])
-    until(lambda: driver.metric("coco_pushes_refused_total") == 1)
+    until(lambda: driver.metric(counted) == 1)
+    (ended, said), = until(lambda: servers.query(
+        "select state, attempts -> 0 ->> 'error' from coco.partner_push"
+        " where kind = 'LOCATION' and state <> 'PENDING'"))
+    assert ended == state and error in said
+    assert driver.metric("coco_pushes_refused_total") \
+        + driver.metric("coco_positions_failed_total") == 1
     partner.answer = lambda call, number: 200
     servers.robot("R-1", 2, 2)
     until(lambda: len(positions(partner, "D-1")) == 2)
