@@ -22,7 +22,8 @@ typedef struct coco_target_s  coco_target_t;
 /* A delivery under way. */
 struct coco_target_s {
     coco_delivery_record_t  record;     /* id, status, places */
-    int64_t                 since;      /* ms, when it departed */
+    int64_t                 since;      /* ms, when it departed, or its
+                                           places were changed */
     bool                    arrived;
     coco_target_t          *next;
 };

@@ -131,6 +131,33 @@ def test_placed_changed_canceled(servers, lane):
     assert lane.metrics()["coco_messages_committed_total"] == 3
 
 
+def test_a_change_shows(servers, lane):
+    """In the delivery's time of change, and to whoever shows its robot, also
+    where the robot's demand stays as it is; what changes nothing does not."""
+    def seen():
+        return servers.query(
+            "select d.updated_at, r.change_txid::text::bigint, m.updated_at"
+            " from coco.delivery d join coco.demand m on m.id = d.id"
+            " join coco.resource r on r.id = d.serial")[0]
+
+    servers.query("insert into coco.external_robot_mapping values"
+                  " ('uber', 'v-1', 'r-1')")
+    payload = uber("d-1", vehicle_id="v-1")
+    push(lane, payload)
+    lane.done()
+    before = seen()
+    payload = uber("d-1", at=AT + 1, vehicle_id="v-1")
+    payload["data"]["dropoff"]["address"] = "the back door"
+    push(lane, payload)
+    lane.done()
+    after = seen()
+    assert after[0] > before[0] and after[1] > before[1]
+    assert after[2] == after[0]
+    push(lane, payload)
+    lane.done()
+    assert seen() == after
+
+
 def test_doordash(servers, lane):
     push(lane, doordash("d-1"), doordash("d-2"), provider="doordash")
     push(lane, doordash("d-2", "DELIVERY_CANCELLED",
