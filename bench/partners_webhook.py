@@ -2,6 +2,9 @@
 and a Fastify handler that does the same, into the same Postgres."""
 
 import contextlib
+import functools
+import hashlib
+import hmac
 import os
 
 import common
@@ -10,6 +13,7 @@ import webhook
 import write
 
 SECONDS = 2             # of one measurement
+REQUESTS = 40000        # more than any server stores in it
 POOLS = (10, 40)        # connections of the peer: its best counts
 PATH = "/uber/v1/webhook"
 
@@ -38,20 +42,32 @@ BODY = ('{"id":"evt_%s","kind":"event.delivery_status","created":'
         '"manifest_items":[%s],"pickup":%s,"dropoff":%s}}')
 ITEM = ('{"name":"Ramen no. %d","quantity":1,"size":"small","price":1450,'
         '"dimensions":{"length":20,"height":20,"depth":20}}')
-ID = "000000000000"     # replaced by wrk, twelve digits each
 
 
-def body():
-    return BODY % (ID, ID, ID, ",".join(ITEM % i for i in range(2)),
-                   PLACE % ("Noodles", 34.01, -118.49),
-                   PLACE % ("A. Customer", 34.02, -118.48))
+def body(number):
+    return (BODY % (("%012d" % number,) * 3 + (
+        ",".join(ITEM % i for i in range(2)),
+        PLACE % ("Noodles", 34.01, -118.49),
+        PLACE % ("A. Customer", 34.02, -118.48)))).encode()
 
 
-def load(url, secret, period):
+def request(number, key):
+    signed = hmac.new(key.encode(), body(number), hashlib.sha256).hexdigest()
+    return (b"POST %s HTTP/1.1\r\nHost: partner\r\nContent-Type: application/"
+            b"json\r\nContent-Length: %d\r\nX-Uber-Signature: %s\r\n\r\n%s" % (
+                PATH.encode(), len(body(number)), signed.encode(),
+                body(number)))
+
+
+def load(file, url, key, period):
     """(webhooks per second, p99 in ms, how many)"""
+    if not os.path.exists(file):
+        with open(file, "wb") as out:
+            for number in range(REQUESTS):
+                out.write(request(number, key))
     return common.wrk("partners_webhook.lua", url + PATH, SECONDS,
-                      webhook.CONNECTIONS, period=period, WRK_KEY=secret,
-                      WRK_BODY=body(), WRK_ID=ID)
+                      webhook.CONNECTIONS, period=period, WRK_FILE=file,
+                      WRK_SIZE=str(len(request(0, key))))
 
 
 def cpu(inbox, url, key, **pids):
@@ -82,14 +98,15 @@ def run(table):
 
         urls = {name: "http://127.0.0.1:%d" % (port + i)
                 for i, name in enumerate(servers)}
-        inbox = webhook.Inbox(stack, load)
+        inbox = webhook.Inbox(stack, functools.partial(
+            load, os.path.join(stack.folder, "requests")))
         done = webhook.measure(inbox, urls, key)
         each = {name: cpu(inbox, url, key, server=servers[name].process.pid,
                           postgres=stack.pid("postgres"))
                 for name, url in urls.items()}
 
         webhook.report(table, done,
-                       "Uber's webhooks of %d bytes" % len(body()))
+                       "Uber's webhooks of %d bytes" % len(body(0)))
         ours = each.pop("nginx")
         table.add("  CPU of each, with Postgres (peers: %s)" % ", ".join(
             "%.0f" % us for us in each.values()), ours, "us")
