@@ -332,8 +332,8 @@ def test_where_and_how_far(stack, db, worker):
         " (select count(*) from coco.mds_event where %s = any (trip_ids))"
         " from coco.mds_trip where trip_id = %s", trip, trip)
     assert (round(start, 6), round(end, 6)) == (34.002, 34.008)
-    # from the heartbeat of minute 3 to that of 8, over the one without a place
-    assert abs(distance - 5 * 111.195) < 0.01
+    # from the heartbeat of minute 2 to that of 8, over the one without a place
+    assert abs(distance - 6 * 111.195) < 0.01
     assert trips == 7
 
 
