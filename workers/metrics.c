@@ -143,7 +143,7 @@ static const coco_metrics_entry_t  coco_metrics_counters[COCO_M_COUNTERS] = {
     [COCO_M_PUSH_POSITIONS] = { "coco_positions_pushed_total",
         "Positions that a partner has taken.", NULL, true },
     [COCO_M_PUSH_FAILED] = { "coco_positions_failed_total",
-        "Positions that did not reach a partner, or not in time.", NULL, true },
+        "Positions that did not arrive, or may not have.", NULL, true },
 };
 
 static const coco_metrics_entry_t  coco_metrics_gauges[COCO_M_GAUGES] = {

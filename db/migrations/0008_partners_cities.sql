@@ -305,8 +305,8 @@ end $$;
 -- has one, so that they keep their order.  state: PENDING, DELIVERED, REFUSED
 -- (the partner will not have it: of STATUS there is a dead letter), SKIPPED (the
 -- mapping has nothing to say of it), of LOCATION also FAILED (it did not reach
--- the partner, or not in time; the next one is newer).  attempts tell of the latest ones, newest last:
--- [{"at","ms","status","error"}].
+-- the partner, or nobody knows; the next one is newer).  attempts tell of the
+-- latest ones, newest last: [{"at","ms","status","error"}].
 create table coco.partner_push (
     id               uuid        primary key,
     provider         text        not null,
