@@ -34,6 +34,7 @@ ngx_coco_ops_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              NULL);
     ngx_conf_merge_str_value(conf->mds.provider, prev->mds.provider, "");
     ngx_conf_merge_str_value(conf->mds.vehicle, prev->mds.vehicle, "");
+    ngx_conf_merge_str_value(conf->mds.url, prev->mds.url, "");
 
     return NGX_CONF_OK;
 }

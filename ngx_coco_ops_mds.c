@@ -16,6 +16,11 @@
 #define NGX_COCO_MDS_ERROR_SIZE    512
 #define NGX_COCO_MDS_VEHICLE_SIZE  1024
 
+/* What an URL may be made of. */
+#define NGX_COCO_MDS_URL                                                      \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"          \
+    ":/[]-._~%"
+
 
 typedef struct {
     const char  *error;
@@ -261,6 +266,47 @@ ngx_coco_mds_vehicle(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     olcf->mds.vehicle.data = (u_char *) text;
     olcf->mds.vehicle.len = out.len;
+
+    return NGX_CONF_OK;
+}
+
+
+/* Stands in links as it is written: variables would, too, and are refused. */
+char *
+ngx_coco_mds_url(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_coco_ops_loc_conf_t  *olcf = conf;
+
+    size_t      scheme;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (olcf->mds.url.data) {
+        return "is duplicate";
+    }
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        ngx_str_set(&olcf->mds.url, "");
+        return NGX_CONF_OK;
+    }
+
+    scheme = ngx_strncasecmp(value[1].data, (u_char *) "https://", 8) == 0 ? 8
+             : ngx_strncasecmp(value[1].data, (u_char *) "http://", 7) == 0 ? 7
+             : 0;
+
+    if (scheme == 0 || value[1].data[scheme] == '/'
+        || value[1].data[value[1].len - 1] == '/'
+        || strspn((char *) value[1].data, NGX_COCO_MDS_URL) != value[1].len)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "coco_mds_url \"%V\" is not like "
+                           "https://mds.example.com/mds, without variables, "
+                           "arguments and a \"/\" at its end", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    olcf->mds.url = value[1];
 
     return NGX_CONF_OK;
 }

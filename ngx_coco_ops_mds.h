@@ -9,9 +9,11 @@
 #include "ngx_coco.h"
 #include "ngx_coco_route.h"
 
-/* coco_mds_provider <uuid> | off; coco_mds_vehicle <name>=<value> ... | off */
+/* coco_mds_provider <uuid> | off; coco_mds_vehicle <name>=<value> ... | off;
+ * coco_mds_url <url> | off */
 char *ngx_coco_mds_provider(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_coco_mds_vehicle(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_coco_mds_url(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* To be called from the directive's handler: registers the statements. */
 ngx_int_t ngx_coco_mds_init(ngx_conf_t *cf);

@@ -644,16 +644,18 @@ ngx_coco_mds_page_links(ngx_http_request_t *r, ngx_coco_mds_page_t *page,
 }
 
 
-/* By the name that the client knows us by; without one (HTTP/1.0) a reference
- * that is relative to what was asked for. key without data: the first page. */
+/* By coco_mds_url, or the name that the client knows us by; without both
+ * (HTTP/1.0) a reference that is relative to what was asked for. key without
+ * data: the first page. */
 
 static ngx_int_t
 ngx_coco_mds_page_link(ngx_http_request_t *r, ngx_coco_mds_page_t *page,
     int direction, coco_str_t key, ngx_str_t *ret)
 {
     u_char     *p;
-    ngx_str_t   scheme, host, cursor, name;
+    ngx_str_t   scheme, host, path, cursor, name;
 
+    path = r->uri;
     ngx_str_set(&scheme, "http://");
     ngx_str_set(&name, "cursor=");
     ngx_str_null(&host);
@@ -665,7 +667,13 @@ ngx_coco_mds_page_link(ngx_http_request_t *r, ngx_coco_mds_page_t *page,
     }
 #endif
 
-    if (r->headers_in.host) {
+    if (page->conf->url.len) {
+        scheme.len = 0;
+        host = page->conf->url;
+        path.data += sizeof("/mds") - 1;
+        path.len -= sizeof("/mds") - 1;
+
+    } else if (r->headers_in.host) {
         host = r->headers_in.host->value;
 
     } else {
@@ -681,7 +689,7 @@ ngx_coco_mds_page_link(ngx_http_request_t *r, ngx_coco_mds_page_t *page,
         name.len = 0;
     }
 
-    p = ngx_pnalloc(r->pool, scheme.len + host.len + r->uri.len + 1
+    p = ngx_pnalloc(r->pool, scheme.len + host.len + path.len + 1
                              + page->args.len + name.len + cursor.len);
     if (p == NULL) {
         return NGX_ERROR;
@@ -689,7 +697,7 @@ ngx_coco_mds_page_link(ngx_http_request_t *r, ngx_coco_mds_page_t *page,
 
     ret->data = p;
 
-    p = ngx_sprintf(p, "%V%V%V?%V%V%V", &scheme, &host, &r->uri, &page->args,
+    p = ngx_sprintf(p, "%V%V%V?%V%V%V", &scheme, &host, &path, &page->args,
                     &name, &cursor);
 
     /* nothing follows what stands between */

@@ -19,6 +19,7 @@ extern const ngx_str_t  ngx_coco_mds_type;      /* NGX_COCO_MDS_TYPE */
 typedef struct {
     ngx_str_t  provider;    /* a UUID; empty: MDS is not configured */
     ngx_str_t  vehicle;     /* vehicle_attributes as JSON; or empty */
+    ngx_str_t  url;         /* where clients find /mds; empty: by their Host */
 } ngx_coco_mds_conf_t;
 
 /* The location is configured and the client takes what we have. NGX_DECLINED:

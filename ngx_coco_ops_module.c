@@ -272,6 +272,13 @@ static ngx_command_t  ngx_coco_ops_commands[] = {
       0,
       NULL },
 
+    { ngx_string("coco_mds_url"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_coco_mds_url,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 

@@ -648,3 +648,72 @@ location /mds { coco_ops; coco_mds_vehicle year=new; }
 --- must_die
 --- error_log
 coco_mds_vehicle "year=new" is not a whole number
+
+
+
+=== TEST 30: links of a proxy in front
+--- config
+coco_mds_url https://mds.example.com/cities/mds;
+location /mds {
+    coco_ops;
+    coco_mds_provider c0c0b07e-5f1d-4c58-9f6e-2b7f0d3a9e41;
+}
+location /mds/vehicles/status {
+    coco_ops;
+    coco_mds_provider c0c0b07e-5f1d-4c58-9f6e-2b7f0d3a9e41;
+    coco_mds_url off;
+}
+--- request eval
+['GET /mds/vehicles', 'GET ' . $::Events, 'GET /mds/vehicles/status']
+--- error_code eval
+[200, 200, 200]
+--- response_body_like eval
+['"first":"https://mds\.example\.com/cities/mds/vehicles"',
+ '"first":"https://mds\.example\.com/cities'
+ . quotemeta($::Events) . '"',
+ '"first":"http://localhost/mds/vehicles/status"']
+
+
+
+=== TEST 31: an address that is none
+--- config
+location /mds { coco_ops; coco_mds_url mds.example.com/mds; }
+--- must_die
+--- error_log
+coco_mds_url "mds.example.com/mds" is not like https://mds.example.com/mds
+
+
+
+=== TEST 32: an address that is none
+--- config
+location /mds { coco_ops; coco_mds_url https:///mds; }
+--- must_die
+--- error_log
+coco_mds_url "https:///mds" is not like https://mds.example.com/mds
+
+
+
+=== TEST 33: an address that is none
+--- config
+location /mds { coco_ops; coco_mds_url https://mds.example.com/mds/; }
+--- must_die
+--- error_log
+coco_mds_url "https://mds.example.com/mds/" is not like https://mds.example.com/mds
+
+
+
+=== TEST 34: an address that is none
+--- config
+location /mds { coco_ops; coco_mds_url https://$host/mds; }
+--- must_die
+--- error_log
+coco_mds_url "https://$host/mds" is not like https://mds.example.com/mds
+
+
+
+=== TEST 35: an address that is none
+--- config
+location /mds { coco_ops; coco_mds_url https://mds.example.com/mds?a=b; }
+--- must_die
+--- error_log
+coco_mds_url "https://mds.example.com/mds?a=b" is not like https://mds.example.com/mds
