@@ -67,14 +67,15 @@ coco_unit_parse(coco_unit_e *ret, coco_str_t name)
 {
     coco_unit_e  unit;
 
-    for (unit = COCO_UNIT_STREAMER; unit < COCO_UNITS; unit++) {
-        if (coco_str_equal(name, unit_names[unit])) {
-            *ret = unit;
-            return COCO_OK;
-        }
+    unit = coco_str_find(name, unit_names, COCO_UNITS);
+
+    if (unit == COCO_UNITS) {
+        return COCO_ERROR;
     }
 
-    return COCO_ERROR;
+    *ret = unit;
+
+    return COCO_OK;
 }
 
 

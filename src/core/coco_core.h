@@ -79,4 +79,18 @@ coco_str_compare(coco_str_t a, coco_str_t b)
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
+
+/* The index of the first that is the name; `count` when none is. */
+static inline size_t
+coco_str_find(coco_str_t name, const coco_str_t *names, size_t count)
+{
+    size_t  i = 0;
+
+    while (i < count && !coco_str_equal(name, names[i])) {
+        i++;
+    }
+
+    return i;
+}
+
 #endif /* COCO_CORE_H */

@@ -71,13 +71,11 @@ coco_delivery_status_name(coco_delivery_status_e status)
 coco_delivery_status_e
 coco_delivery_status_parse(coco_str_t name)
 {
-    for (int s = COCO_DELIVERY_CREATED; s < COCO_DELIVERY_STATUSES; s++) {
-        if (coco_str_equal(coco_delivery_names[s], name)) {
-            return (coco_delivery_status_e) s;
-        }
-    }
+    coco_delivery_status_e  status;
 
-    return COCO_DELIVERY_NONE;
+    status = coco_str_find(name, coco_delivery_names, COCO_DELIVERY_STATUSES);
+
+    return status < COCO_DELIVERY_STATUSES ? status : COCO_DELIVERY_NONE;
 }
 
 

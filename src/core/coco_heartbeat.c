@@ -123,15 +123,12 @@ coco_state_name(coco_state_e state)
 coco_state_e
 coco_state_parse(coco_str_t name)
 {
-    coco_state_e  state;
+    size_t  state;
 
-    for (state = COCO_STATE_GROUNDED; state <= COCO_STATE_DEPLOYED; state++) {
-        if (coco_str_equal(name, state_names[state])) {
-            return state;
-        }
-    }
+    state = coco_str_find(name, state_names, COCO_STATE_DEPLOYED + 1);
 
-    return COCO_STATE_NONE;
+    return state <= COCO_STATE_DEPLOYED ? (coco_state_e) state
+                                        : COCO_STATE_NONE;
 }
 
 

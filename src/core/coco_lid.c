@@ -180,15 +180,9 @@ name_of(const coco_str_t *names, size_t count, size_t i)
 static size_t
 name_parse(const coco_str_t *names, size_t count, coco_str_t name)
 {
-    size_t  i;
+    size_t  i = coco_str_find(name, names, count);
 
-    for (i = count - 1; i > 0; i--) {
-        if (coco_str_equal(names[i], name)) {
-            break;
-        }
-    }
-
-    return i;
+    return i < count ? i : 0;
 }
 
 

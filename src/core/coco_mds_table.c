@@ -124,15 +124,7 @@ coco_mds_state_name(coco_mds_state_e state)
 coco_mds_state_e
 coco_mds_state_parse(coco_str_t name)
 {
-    coco_mds_state_e  state = COCO_MDS_AVAILABLE;
-
-    while (state < COCO_MDS_STATES
-           && !coco_str_equal(name, state_names[state]))
-    {
-        state++;
-    }
-
-    return state;
+    return coco_str_find(name, state_names, COCO_MDS_STATES);
 }
 
 
@@ -146,15 +138,7 @@ coco_mds_event_name(coco_mds_event_e event)
 coco_mds_event_e
 coco_mds_event_parse(coco_str_t name)
 {
-    coco_mds_event_e  event = COCO_MDS_COMMS_LOST;
-
-    while (event < COCO_MDS_EVENTS
-           && !coco_str_equal(name, event_names[event]))
-    {
-        event++;
-    }
-
-    return event;
+    return coco_str_find(name, event_names, COCO_MDS_EVENTS);
 }
 
 

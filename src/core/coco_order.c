@@ -149,15 +149,7 @@ coco_partner_name(coco_partner_e partner)
 coco_partner_e
 coco_partner_parse(coco_str_t name)
 {
-    coco_partner_e  partner = COCO_PARTNER_UBER;
-
-    while (partner < COCO_PARTNERS
-           && !coco_str_equal(name, partner_names[partner]))
-    {
-        partner++;
-    }
-
-    return partner;
+    return coco_str_find(name, partner_names, COCO_PARTNERS);
 }
 
 
