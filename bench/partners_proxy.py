@@ -2,6 +2,8 @@
 plain proxy_pass to the same upstream with the same connections."""
 
 import contextlib
+import os
+import re
 
 import common
 import partners_push
@@ -25,11 +27,7 @@ http {{
     keepalive_requests 100000000;
     client_body_temp_path {folder}/nginx;
     proxy_temp_path {folder}/nginx;
-    upstream partner {{
-        server 127.0.0.1:{partner};
-        keepalive 16;
-        keepalive_timeout 20s;
-    }}
+    upstream partner {{{upstream}}}
     server {{
         listen 127.0.0.1:{port};
         proxy_http_version 1.1;
@@ -40,6 +38,13 @@ http {{
     }}
 }}
 """
+
+
+def upstream(stack):
+    """What ours says of its upstream: with fewer connections kept, the peer
+    would open new ones all the time, and be slower for that alone."""
+    with open(os.path.join(stack.folder, "coco.conf")) as file:
+        return re.search(r"upstream coco_uber {([^}]*)}", file.read())[1]
 
 
 def run(table):
@@ -55,7 +60,7 @@ def run(table):
                     stack, partner, stack.port + 6, BODY).replace(
                         "pid", "worker_cpu_affinity 10;\npid", 1)),
                 ("plain.conf", PEER.format(folder=stack.folder, port=plain,
-                                           partner=partner)),
+                                           upstream=upstream(stack))),
                 ("proxy.conf", read.ours(stack, port))):
             cleanup.callback(read.Nginx(stack.folder, name, conf).close)
         urls = {"plain": "127.0.0.1:%d/partners/" % plain,
