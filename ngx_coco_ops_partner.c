@@ -1,7 +1,8 @@
 /*
- * Credentials for requests that are passed on to partners: the variables that
- * proxy_set_header puts in, and what happens when a partner refuses them. The
- * rest of the way there is proxy_pass'. Must never log a credential.
+ * Requests that are passed on to partners: the path that they asked for, byte
+ * for byte, the credentials that proxy_set_header puts in, and what happens
+ * when a partner refuses these or speaks no HTTP. The rest of the way there is
+ * proxy_pass'. Must never log a credential, nor let a request leave without.
  *
  * A module of its own, beside that of the service: it has a place in each
  * location, a phase and a filter, and nothing to do with the service's routes.
@@ -10,7 +11,9 @@
 #include "ngx_coco.h"
 #include "ngx_coco_base.h"
 #include "ngx_coco_oauth.h"
+#include "ngx_coco_reply.h"
 #include "coco_dd_jwt.h"
+#include "coco_uri.h"
 
 
 #define NGX_COCO_OPS_JWT_MARGIN  60000  /* ms before its end it is replaced */
@@ -30,17 +33,25 @@ typedef struct {
     ngx_coco_oauth_zone_t    *zone;     /* NULL: coco_oauth_zone not given */
     ngx_array_t               oauths;   /* of ngx_coco_oauth_t * */
     ngx_uint_t                doordash; /* coco_doordash_credentials given */
+    ngx_uint_t                prefix;   /* coco_partner_prefix given */
 } ngx_coco_ops_partner_main_conf_t;
 
 typedef struct {
+    ngx_str_t                 prefix;   /* of paths; empty: not given */
     ngx_coco_ops_doordash_t  *doordash;
     ngx_coco_oauth_t         *uber;
 } ngx_coco_ops_partner_loc_conf_t;
 
 
 static ngx_int_t ngx_coco_ops_partner_handler(ngx_http_request_t *r);
+static ngx_uint_t ngx_coco_ops_partner_prefixed(ngx_http_request_t *r,
+    const ngx_str_t *prefix);
+static ngx_int_t ngx_coco_ops_partner_refuse(ngx_http_request_t *r,
+    const char *detail);
 static ngx_int_t ngx_coco_ops_partner_header_filter(ngx_http_request_t *r);
 static ngx_uint_t ngx_coco_ops_partner_error_page(ngx_http_request_t *r);
+static ngx_int_t ngx_coco_ops_path_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_coco_ops_doordash_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_coco_ops_doordash_sign(ngx_coco_ops_doordash_t *doordash,
@@ -49,6 +60,7 @@ static ngx_int_t ngx_coco_ops_uber_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_coco_ops_partner_value(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, const void *data, size_t len);
+static ngx_int_t ngx_coco_ops_partner_stop(ngx_http_request_t *r);
 static ngx_int_t ngx_coco_ops_partner_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_coco_ops_partner_init(ngx_conf_t *cf);
 static ngx_uint_t ngx_coco_ops_partner_used(ngx_conf_t *cf,
@@ -58,6 +70,8 @@ static char *ngx_coco_ops_partner_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_coco_ops_partner_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_coco_ops_partner_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
+static char *ngx_coco_ops_partner_prefix(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_coco_ops_doordash_credentials(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_coco_ops_uber_oauth(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -72,6 +86,9 @@ static ngx_http_output_header_filter_pt  ngx_coco_ops_next_header_filter;
  * is sent again has another. */
 static ngx_http_variable_t  ngx_coco_ops_partner_vars[] = {
 
+    { ngx_string("coco_partner_path"), NULL, ngx_coco_ops_path_variable,
+      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
     { ngx_string("coco_doordash_jwt"), NULL, ngx_coco_ops_doordash_variable,
       0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
@@ -83,6 +100,13 @@ static ngx_http_variable_t  ngx_coco_ops_partner_vars[] = {
 
 
 static ngx_command_t  ngx_coco_ops_partner_commands[] = {
+
+    { ngx_string("coco_partner_prefix"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_coco_ops_partner_prefix,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
     { ngx_string("coco_doordash_credentials"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE3,
@@ -149,7 +173,52 @@ ngx_coco_ops_partner_handler(ngx_http_request_t *r)
 
     plcf = ngx_http_get_module_loc_conf(r, ngx_coco_ops_partner_module);
 
+    if (plcf->prefix.len) {
+
+        if (!ngx_coco_ops_partner_prefixed(r, &plcf->prefix)) {
+            return ngx_coco_ops_partner_refuse(r,
+                       "The path goes to a partner as it is written, and must "
+                       "begin as the location does, with nothing encoded.");
+        }
+
+        if (coco_uri_dotted(ngx_coco_str(r->unparsed_uri))) {
+            return ngx_coco_ops_partner_refuse(r,
+                       "The path goes to a partner as it is written, and must "
+                       "have no segments \".\" or \"..\", encoded or not.");
+        }
+    }
+
     return plcf->uber ? ngx_coco_oauth_handler(r, plcf->uber) : NGX_DECLINED;
+}
+
+
+/* nginx found the location by the normalized path. */
+
+static ngx_uint_t
+ngx_coco_ops_partner_prefixed(ngx_http_request_t *r, const ngx_str_t *prefix)
+{
+    return r->unparsed_uri.len > prefix->len
+           && r->unparsed_uri.data[prefix->len] == '/'
+           && ngx_memcmp(r->unparsed_uri.data, prefix->data, prefix->len) == 0;
+}
+
+
+/* The request may have a body that nobody has read, and its client wait to be
+ * told to send it. */
+
+static ngx_int_t
+ngx_coco_ops_partner_refuse(ngx_http_request_t *r, const char *detail)
+{
+    r->expect_tested = 1;
+
+    if (ngx_http_discard_request_body(r) != NGX_OK) {
+        r->keepalive = 0;
+    }
+
+    ngx_http_finalize_request(r, ngx_coco_reply_problem(r, NGX_HTTP_BAD_REQUEST,
+                                                        detail));
+
+    return NGX_DONE;
 }
 
 
@@ -164,18 +233,38 @@ ngx_coco_ops_partner_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_coco_ops_partner_header_filter(ngx_http_request_t *r)
 {
+    ngx_http_upstream_t              *u;
     ngx_coco_ops_partner_loc_conf_t  *plcf;
 
-    if (r->headers_out.status != NGX_HTTP_UNAUTHORIZED
-        || r->upstream == NULL
-        || r->upstream->headers_in.status_n != NGX_HTTP_UNAUTHORIZED)
-    {
+    u = r->upstream;
+
+    if (u == NULL) {
         return ngx_coco_ops_next_header_filter(r);
+    }
+
+    if (ngx_coco_oauth_filter(r) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     plcf = ngx_http_get_module_loc_conf(r, ngx_coco_ops_partner_module);
 
-    if ((plcf->uber == NULL && plcf->doordash == NULL)
+    if (plcf->uber == NULL && plcf->doordash == NULL) {
+        return ngx_coco_ops_next_header_filter(r);
+    }
+
+    if (r->headers_out.status == 0) {
+
+        /* Without a status line nginx takes all that came for a body, and the
+         * caller for one of HTTP/0.9, too; but that has no headers. */
+
+        ngx_http_clean_header(r);
+        r->http_version = NGX_HTTP_VERSION_10;
+
+        return NGX_HTTP_BAD_GATEWAY;
+    }
+
+    if (r->headers_out.status != NGX_HTTP_UNAUTHORIZED
+        || u->headers_in.status_n != NGX_HTTP_UNAUTHORIZED
         || !ngx_coco_ops_partner_error_page(r))
     {
         return ngx_coco_ops_next_header_filter(r);
@@ -184,8 +273,8 @@ ngx_coco_ops_partner_header_filter(ngx_http_request_t *r)
     ngx_coco_oauth_unauthorized(r);
 
     ngx_http_clean_header(r);
-    r->upstream->headers_in.status_n = 0;   /* once */
-    r->error_page = 0;                      /* also the second time */
+    u->headers_in.status_n = 0;         /* once */
+    r->error_page = 0;                  /* also the second time */
 
     return NGX_HTTP_UNAUTHORIZED;
 }
@@ -216,6 +305,33 @@ ngx_coco_ops_partner_error_page(ngx_http_request_t *r)
 }
 
 
+/* Behind the prefix, with the query; where none is given, all of it. */
+
+static ngx_int_t
+ngx_coco_ops_path_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_coco_ops_partner_loc_conf_t  *plcf;
+
+    plcf = ngx_http_get_module_loc_conf(r, ngx_coco_ops_partner_module);
+
+    if (plcf->prefix.len
+        && !ngx_coco_ops_partner_prefixed(r, &plcf->prefix))
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = r->unparsed_uri.data + plcf->prefix.len;
+    v->len = r->unparsed_uri.len - plcf->prefix.len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_coco_ops_doordash_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
@@ -231,7 +347,7 @@ ngx_coco_ops_doordash_variable(ngx_http_request_t *r,
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "coco: $coco_doordash_jwt is used in a location without "
                       "\"coco_doordash_credentials\"");
-        return NGX_ERROR;
+        return ngx_coco_ops_partner_stop(r);
     }
 
     now = ngx_coco_now_ms();
@@ -241,7 +357,7 @@ ngx_coco_ops_doordash_variable(ngx_http_request_t *r,
     if ((now < doordash->from || now >= doordash->until)
         && ngx_coco_ops_doordash_sign(doordash, now) != NGX_OK)
     {
-        return NGX_ERROR;
+        return ngx_coco_ops_partner_stop(r);
     }
 
     return ngx_coco_ops_partner_value(r, v, doordash->token, doordash->len);
@@ -278,7 +394,7 @@ ngx_coco_ops_uber_variable(ngx_http_request_t *r,
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "coco: $coco_uber_token is used in a location without "
                       "\"coco_uber_oauth\", or before its token is there");
-        return NGX_ERROR;
+        return ngx_coco_ops_partner_stop(r);
     }
 
     return ngx_coco_ops_partner_value(r, v, token->data, token->len);
@@ -293,7 +409,7 @@ ngx_coco_ops_partner_value(ngx_http_request_t *r,
 {
     v->data = ngx_pnalloc(r->pool, len);
     if (v->data == NULL) {
-        return NGX_ERROR;
+        return ngx_coco_ops_partner_stop(r);
     }
 
     ngx_memcpy(v->data, data, len);
@@ -304,6 +420,22 @@ ngx_coco_ops_partner_value(ngx_http_request_t *r,
     v->not_found = 0;
 
     return NGX_OK;
+}
+
+
+/* nginx makes an empty string of a variable that fails, and sends the request.
+ * It looks at the address after that: by one of nowhere it answers 500. */
+
+static ngx_int_t
+ngx_coco_ops_partner_stop(ngx_http_request_t *r)
+{
+    static ngx_http_upstream_resolved_t  nowhere;
+
+    if (r->upstream) {
+        r->upstream->resolved = &nowhere;
+    }
+
+    return NGX_ERROR;
 }
 
 
@@ -329,22 +461,23 @@ ngx_coco_ops_partner_variables(ngx_conf_t *cf)
 static ngx_int_t
 ngx_coco_ops_partner_init(ngx_conf_t *cf)
 {
-    ngx_uint_t                         i, given[2];
+    ngx_uint_t                         i, given[3];
     ngx_http_handler_pt               *h;
     ngx_http_core_main_conf_t         *cmcf;
     ngx_coco_ops_partner_main_conf_t  *pmcf;
 
     static const char *const  directives[] = {
-        "coco_doordash_credentials", "coco_uber_oauth"
+        "coco_partner_prefix", "coco_doordash_credentials", "coco_uber_oauth"
     };
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     pmcf = ngx_http_conf_get_module_main_conf(cf, ngx_coco_ops_partner_module);
 
-    given[0] = pmcf->doordash;
-    given[1] = pmcf->oauths.nelts;
+    given[0] = pmcf->prefix;
+    given[1] = pmcf->doordash;
+    given[2] = pmcf->oauths.nelts;
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 3; i++) {
         if (!given[i]
             && ngx_coco_ops_partner_used(cf,
                                          &ngx_coco_ops_partner_vars[i].name))
@@ -474,8 +607,38 @@ ngx_coco_ops_partner_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_coco_ops_partner_loc_conf_t  *prev = parent;
     ngx_coco_ops_partner_loc_conf_t  *conf = child;
 
+    ngx_conf_merge_str_value(conf->prefix, prev->prefix, "");
     ngx_conf_merge_ptr_value(conf->doordash, prev->doordash, NULL);
     ngx_conf_merge_ptr_value(conf->uber, prev->uber, NULL);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_coco_ops_partner_prefix(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_coco_ops_partner_loc_conf_t  *plcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_coco_ops_partner_main_conf_t  *pmcf;
+
+    if (plcf->prefix.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len < 2 || value[1].data[0] != '/'
+        || value[1].data[value[1].len - 1] == '/')
+    {
+        return "must begin with a slash, and end without one";
+    }
+
+    plcf->prefix = value[1];
+
+    pmcf = ngx_http_conf_get_module_main_conf(cf, ngx_coco_ops_partner_module);
+    pmcf->prefix = 1;
 
     return NGX_CONF_OK;
 }

@@ -24,6 +24,12 @@ location /other/ {
     proxy_set_header Authorization "Bearer $coco_doordash_jwt";
     proxy_pass http://coco_doordash/drive/;
 }
+location /base/ {
+    coco_doordash_credentials coco-stack coco-stack-1 $TEST_NGINX_DOORDASH_SECRET;
+    proxy_set_header Authorization "Bearer $coco_doordash_jwt";
+    coco_partner_prefix /base;
+    proxy_pass http://coco_doordash/drive$coco_partner_path;
+}
 location /none/ {
     proxy_set_header Authorization "Bearer $coco_doordash_jwt";
     proxy_pass http://coco_doordash/drive/;
@@ -34,8 +40,10 @@ sub passed {
     told(reset => 1);
     my $begun = int time;
     my $reply = call(POST => "$Path?a=1", '{"a":"b"}',
-        'Content-Type' => 'application/json');
+        'Content-Type' => 'application/json', @Partner::Own);
     my ($is, $fields) = ($$reply{json}, $$reply{json}{fields});
+    is_deeply([sort keys %$fields], [qw(authorization content-length
+        content-type host user-agent)], 'what is of this hop stays');
     is("$$reply{status} $$is{method} $$is{uri}",
         '200 POST /drive/v2/deliveries?a=1', 'it is passed on');
     is($$is{sha1}, sha1_hex('{"a":"b"}'), 'with its body');
@@ -66,6 +74,40 @@ sub passed {
     return;
 }
 
+# What is encoded stays so, and nothing that would lead elsewhere goes there.
+sub paths {
+    my $begin = '/partners/doordash';
+    told(reset => 1);
+    for my $path ('/drive/a%2Fb', '/drive/%2f%2F', '/drive//a//',
+        '/drive/a%3Bb;c', '/drive/%61?b=/../%2E%2e/&c=%zz%20//?', '/drive/%E2%82%AC/...%25')
+    {
+        is(call(GET => "$begin$path")->{json}{uri}, $path, $path);
+    }
+    is(call(GET => "/base/a%2Fb?c=%64")->{json}{uri}, '/drive/a%2Fb?c=%64',
+        'behind a path of its own');
+
+    my $calls = ledger()->{calls};
+    for my $path ('/drive/../a', '/drive/.', '/drive/%2e%2E/a', '/drive/.%2e',
+        '/drive/a%2f..%2Fb', '/../doordash/drive/a', '/drive/a;/..;b/c/d')
+    {
+        is(problem(call(POST => "$begin$path", '{}')), '400 The path goes to a'
+            . ' partner as it is written, and must have no segments "." or'
+            . ' "..", encoded or not.', $path);
+    }
+    for my $path ('/partners//doordash/drive/a', '/partners/%64oordash/drive/a',
+        '/partners/doordash%2Fdrive/a', '/a/../partners/doordash/drive/a')
+    {
+        is(problem(call(GET => $path)), '400 The path goes to a partner as it'
+            . ' is written, and must begin as the location does, with nothing'
+            . ' encoded.', $path);
+    }
+    is(problem(call(GET => "$begin/drive/../a", undef, Authorization => '')),
+        '401 A bearer token is needed in the Authorization header.',
+        'told to those who may');
+    is(ledger()->{calls}, $calls, 'nothing goes there');
+    return;
+}
+
 sub refused {
     told(reset => 1, refuse => 'all');
     my $reply = call(POST => $Path, '{}');
@@ -76,6 +118,8 @@ sub refused {
 
     is(problem(call(POST => "$Path?close=1", 'x')),
         '502 DoorDash cannot be reached; try again later.', 'no answer');
+    is(problem(call(GET => "$Path/x.html?unspoken=1")),
+        '502 DoorDash cannot be reached; try again later.', 'no HTTP');
     is(problem(call(GET => "$Path?delay=30")),
         '504 DoorDash did not answer in time; try again later.', 'a late one');
 
@@ -92,7 +136,9 @@ sub others {
     told(reset => 1);
     is(call(GET => '/other/v2/x')->{status}, 401, 'passed on as it is');
     is(ledger()->{claims}{iss}, 'other-id', 'by the location');
-    is(call(GET => '/none/v2/x')->{status}, 401, 'without any');
+    my $calls = ledger()->{calls};
+    is(call(GET => '/none/v2/x')->{status}, 500, 'without any');
+    is(ledger()->{calls}, $calls, 'it does not go there');
     return;
 }
 
@@ -125,8 +171,8 @@ END
 
 sub tls_server {
     my ($trusted) = @_;
-    return partner_server('proxy_pass http://coco_doordash/' =>
-        'proxy_pass https://coco_doordash/',
+    return partner_server('proxy_pass http://coco_doordash$' =>
+        'proxy_pass https://coco_doordash$',
         '/etc/ssl/certs/ca-certificates.crt' => "$trusted.pem");
 }
 
@@ -184,7 +230,21 @@ $coco_doordash_jwt is used in a location without "coco_doordash_credentials"
 
 
 
-=== TEST 4: TLS, to whom it says it is
+=== TEST 4: paths
+--- http_config eval: Partner::partner_http()
+--- config eval: Partner::partner_server() . $::Others
+--- init
+main::paths();
+--- request
+GET /partners/doordash/
+--- error_code: 401
+--- no_error_log
+[alert]
+[error]
+
+
+
+=== TEST 5: TLS, to whom it says it is
 --- http_config eval: main::tls_http($::Right)
 --- config eval: main::tls_server($::Right)
 --- request
@@ -198,7 +258,7 @@ GET /partners/doordash/
 
 
 
-=== TEST 5: TLS, to another name
+=== TEST 6: TLS, to another name
 --- http_config eval: main::tls_http($::Wrong)
 --- config eval: main::tls_server($::Wrong)
 --- request
@@ -213,7 +273,7 @@ upstream SSL certificate does not match "openapi.doordash.com"
 
 
 
-=== TEST 6: TLS, by nobody who is trusted
+=== TEST 7: TLS, by nobody who is trusted
 --- http_config eval: main::tls_http($::Right)
 --- config eval: main::tls_server($::Wrong)
 --- request
@@ -228,7 +288,7 @@ upstream SSL certificate verify error
 
 
 
-=== TEST 7: the variable, and no credentials anywhere
+=== TEST 8: the variable, and no credentials anywhere
 --- config
     location /a { proxy_set_header Authorization "Bearer $coco_doordash_jwt"; proxy_pass http://127.0.0.1:1/; }
 --- must_die
@@ -239,7 +299,7 @@ $coco_doordash_jwt is used, and no "coco_doordash_credentials" is given
 
 
 
-=== TEST 8: a secret that is none
+=== TEST 9: a secret that is none
 --- user_files
 >>> secret
 not base64url!
@@ -253,7 +313,7 @@ not base64url!
 
 
 
-=== TEST 9: ids that are too long
+=== TEST 10: ids that are too long
 --- config eval
 'location /a { coco_doordash_credentials ' . 'a' x 600 . ' b $TEST_NGINX_DOORDASH_SECRET; }'
 --- must_die
@@ -264,7 +324,7 @@ not base64url!
 
 
 
-=== TEST 10: no secret
+=== TEST 11: no secret
 --- config
     location /a { coco_doordash_credentials a b /nonexistent/secret; }
 --- must_die
@@ -275,12 +335,45 @@ not base64url!
 
 
 
-=== TEST 11: given twice
+=== TEST 12: given twice
 --- config
     coco_doordash_credentials a b $TEST_NGINX_DOORDASH_SECRET;
     coco_doordash_credentials a c $TEST_NGINX_DOORDASH_SECRET;
 --- must_die
 --- error_log
 "coco_doordash_credentials" directive is duplicate
+--- no_error_log
+[alert]
+
+
+
+=== TEST 13: a path, and no prefix anywhere
+--- config
+    location /a/ { proxy_pass http://127.0.0.1:1$coco_partner_path; }
+--- must_die
+--- error_log
+$coco_partner_path is used, and no "coco_partner_prefix" is given
+--- no_error_log
+[alert]
+
+
+
+=== TEST 14: a prefix that is none
+--- config
+    location /a/ { coco_partner_prefix /a/; proxy_pass http://127.0.0.1:1$coco_partner_path; }
+--- must_die
+--- error_log
+"coco_partner_prefix" directive must begin with a slash, and end without one
+--- no_error_log
+[alert]
+
+
+
+=== TEST 15: a prefix, twice
+--- config
+    location /a/ { coco_partner_prefix /a; coco_partner_prefix /b; }
+--- must_die
+--- error_log
+"coco_partner_prefix" directive is duplicate
 --- no_error_log
 [alert]

@@ -34,9 +34,13 @@ sub server {
 sub first {
     told(reset => 1);
     my $reply = call(POST => "$Path?a=1&b=%20c", '{"pickup":"é"}',
-        'Content-Type' => 'application/json', 'Idempotency-Key' => 'k-1');
+        'Content-Type' => 'application/json', 'Idempotency-Key' => 'k-1',
+        @Partner::Own);
     my ($is, $fields) = ($$reply{json}, $$reply{json}{fields});
     is($$reply{status}, 200, 'it is passed on');
+    is_deeply([sort keys %$fields], [qw(authorization content-length
+        content-type host idempotency-key user-agent)],
+        'what is of this hop stays');
     is("$$is{method} $$is{uri}", 'POST /v1/customers/c/deliveries?a=1&b=%20c',
         'as it is');
     is($$is{sha1}, sha1_hex('{"pickup":"é"}'), 'with its body');
@@ -88,8 +92,13 @@ sub bodies {
         'a large answer');
     told(refuse => 'token-2');
     @parts = ('some', 'thing');
-    is(call(POST => $Path, sub { shift @parts })->{json}{sha1},
-        sha1_hex('something'), 'chunks, sent again');
+    $reply = call(POST => "$Path//a%2Fb%3B?c=/../%2e%20", sub { shift @parts },
+        @Partner::Own);
+    is($$reply{json}{sha1}, sha1_hex('something'), 'chunks, sent again');
+    is($$reply{json}{uri}, '/v1/customers/c/deliveries//a%2Fb%3B?c=/../%2e%20',
+        'by the same path');
+    is_deeply([sort keys %{ $$reply{json}{fields} }], [qw(authorization
+        content-length content-type host user-agent)], 'by the same fields');
     is(ledger()->{tokens}, 3, 'each refusal is a token');
     return;
 }
@@ -179,13 +188,21 @@ sub server_fails {
             . ' error log says what is wrong.'],
         [{ junk => 'x' x 20000 }, "502 $Server answered without a token; the"
             . ' error log says what is wrong.'],
+        [{ large => 100000 }, "502 $Server answered without a token; the error"
+            . ' log says what is wrong.', 'large'],
+        [{ large => 100000, chunked => 1 }, "502 $Server answered without a"
+            . ' token; the error log says what is wrong.', 'large, in chunks'],
+        [{ unspoken => 1 }, "502 $Server answered without a token; the error"
+            . ' log says what is wrong.', 'no HTTP'],
         [{ delay => 3600 }, "504 $Server did not answer in time; try again"
             . ' later.'],
     ) {
-        my ($told, $said) = @$case;
+        my ($told, $said, $name) = @$case;
         told(reset => 1, %$told);
-        is(await(sub { my $is = problem(call(POST => $Path, '{}'));
-            $is eq $said && $is }), $said, $said);
+        my $is;
+        await(sub { $is = problem(call(POST => $Path, '{}'));
+            return ledger()->{tokens} && $is eq $said });
+        is($is, $said, $name // $said);
     }
     my $begun = time;
     told(reset => 1, status => 500);
@@ -213,6 +230,8 @@ sub partner_fails {
         '502 Uber cannot be reached; try again later.', 'no answer');
     is(problem(call(GET => "$Path?delay=30")),
         '504 Uber did not answer in time; try again later.', 'a late one');
+    is(problem(call(GET => "$Path?unspoken=1")),
+        '502 Uber cannot be reached; try again later.', 'no HTTP');
     told(refuse => 'token-1');
     is(problem(call(GET => "$Path?close=1")),
         '502 Uber cannot be reached; try again later.', 'the second time');
@@ -384,6 +403,8 @@ GET /partners/uber/
 --- error_log
 coco: no token from Uber: answered 500
 coco: no token from Uber: is no JSON object
+coco: no token from Uber: gave no answer of a size that subrequest_output_buffer_size allows
+coco: no token from Uber: did not answer in HTTP
 coco: no token from Uber: did not answer in time
 --- no_error_log
 [alert]

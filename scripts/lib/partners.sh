@@ -64,9 +64,7 @@ partners_nginx() {
         [[ $scheme == http || $address =~ :[0-9]+$ ]] || address+=:443
         sed -i -E "/; *# COCO_${name}_URL\$/{
                 s|server [^;]*;|server $address;|
-                s|proxy_pass http:(//[^/;]*)(/[^;]*);|proxy_pass $scheme:\1$path\2;|
-                s|proxy_pass http:(//[^/;]*);|proxy_pass $scheme:\1;|
-                s|(rewrite .* )\\\$1 break;|\1$path\\\$1 break;|
+                s|proxy_pass http:(//[a-z_]*)([^;]*);|proxy_pass $scheme:\1$path\2;|
             }" "$1" || return
     done
 }

@@ -39,4 +39,8 @@ const ngx_str_t *ngx_coco_oauth_token(ngx_http_request_t *r);
 /* The token of the request was refused. */
 void ngx_coco_oauth_unauthorized(ngx_http_request_t *r);
 
+/* A header filter's work, for whatever comes of an upstream. NGX_ERROR: it is
+ * no answer to a fetch, and must go no further. */
+ngx_int_t ngx_coco_oauth_filter(ngx_http_request_t *r);
+
 #endif /* NGX_COCO_OAUTH_H */

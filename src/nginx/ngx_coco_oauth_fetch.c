@@ -66,6 +66,27 @@ ngx_coco_oauth_fetch_is(ngx_http_request_t *r)
 }
 
 
+/* What is buffered of a background subrequest waits for its end: with more than
+ * the buffers take nginx would read no further, nor would it time out. Without
+ * buffers the answer that is too large ends at once. */
+
+ngx_int_t
+ngx_coco_oauth_filter(ngx_http_request_t *r)
+{
+    if (!ngx_coco_oauth_fetch_is(r)) {
+        return NGX_OK;
+    }
+
+    if (r->headers_out.status == 0) {
+        return NGX_ERROR;               /* it had no status line */
+    }
+
+    r->upstream->buffering = 0;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_coco_oauth_fetch_send(ngx_http_request_t *r,
     ngx_coco_oauth_fetch_t *fetch)
@@ -260,6 +281,10 @@ ngx_coco_oauth_fetch_granted(ngx_http_request_t *sr, ngx_coco_oauth_t *oauth,
     } else if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         *ret_failure = NGX_COCO_OAUTH_UNREACHABLE;
         (void) coco_error_set(&err, "", "cannot be reached (%d)", (int) rc);
+
+    } else if (rc != NGX_OK && status == 0) {
+        *ret_failure = NGX_COCO_OAUTH_UNUSABLE;
+        (void) coco_error_set(&err, "", "did not answer in HTTP");
 
     } else if (rc != NGX_OK || sr->out == NULL) {
         *ret_failure = NGX_COCO_OAUTH_UNUSABLE;

@@ -24,6 +24,14 @@ our @EXPORT = qw(partner_start told ledger partner_http partner_server call
 our $Secret = 'a secret: 100% + more & so=on';
 our $Key = join '', map { chr } 0xc0 .. 0xdf;
 
+# no HTTP, and no end
+our $Unspoken = "+OK ready\r\n";
+
+# what a caller may have of the hops before, and a partner is not to see
+our @Own = map { $_ => 'own' } qw(Proxy-Authorization Proxy-Connection
+    Keep-Alive TE Trailer Upgrade Forwarded Via X-Real-IP X-Forwarded-For
+    X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto);
+
 my ($pid, $owner, $port, $http);
 
 
@@ -150,10 +158,13 @@ sub grant {
     return ($state{delay}, reply($state{status}, { error => 'told so' }))
         if $state{status} != 200;
     return ($state{delay}, reply(200, $state{junk})) if $state{junk};
+    return ($state{delay}, $Unspoken) if $state{unspoken};
+    $token = 'x' x $state{large} if $state{large};
     $issued{$token} = 1;
-    return ($state{delay}, reply(200, { access_token => $token,
+    my $reply = reply(200, { access_token => $token,
         token_type => 'Bearer', expires_in => $state{expires} + 0,
-        scope => 'eats.deliveries' }));
+        scope => 'eats.deliveries' });
+    return ($state{delay}, $state{chunked} ? chunked($reply) : $reply);
 }
 
 sub api {
@@ -169,6 +180,7 @@ sub api {
         'WWW-Authenticate: Bearer realm="partner"')) unless $good;
 
     return ($$query{delay} // 0, undef) if $$query{close};
+    return (0, $Unspoken) if $$query{unspoken};
     return ($$query{delay} // 0, reply($$query{status} // 200,
         $$query{size} ? 'x' x $$query{size} : {
             (map { $_ => $$request{$_} } qw(method uri fields)),
@@ -202,6 +214,14 @@ sub reply {
         '', $head ? '' : $body;
 }
 
+# As much of it as is no end: the connection stays, and nothing follows.
+sub chunked {
+    my ($reply) = @_;
+    my ($head, $body) = split /\r\n\r\n/, $reply, 2;
+    $head =~ s/Content-Length: \d+/Transfer-Encoding: chunked/;
+    return sprintf "%s\r\n\r\n%x\r\n%s\r\n", $head, length $body, $body;
+}
+
 
 # --- what suites say to it ---------------------------------------------------
 
@@ -214,7 +234,7 @@ sub own {
 }
 
 # told(reset => 1, status => 500, delay => 0.1, expires => 2, refuse =>
-# 'token-1', junk => ...)
+# 'token-1', junk => ..., large => 100000, chunked => 1, unspoken => 1)
 sub told {
     my (%is) = @_;
     own('/told?' . join '&', map { "$_=$is{$_}" } sort keys %is);
