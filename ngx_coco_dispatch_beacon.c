@@ -101,20 +101,12 @@ static const ngx_coco_body_member_t  ngx_coco_beacon_mapping_members[] = {
 ngx_int_t
 ngx_coco_beacon_init(ngx_conf_t *cf)
 {
-    ngx_uint_t  i;
-
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_beacon_vehicle_read, &ngx_coco_beacon_virtual_robot_read,
         &ngx_coco_beacon_mapping_list, &ngx_coco_beacon_mapping_put, NULL
     };
 
-    for (i = 0; statements[i]; i++) {
-        if (ngx_coco_pg_statement_add(cf, statements[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_coco_pg_statements_add(cf, statements);
 }
 
 

@@ -75,20 +75,12 @@ static const ngx_coco_body_member_t  ngx_coco_demand_members[] = {
 ngx_int_t
 ngx_coco_demand_init(ngx_conf_t *cf)
 {
-    ngx_uint_t  i;
-
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_demand_create, &ngx_coco_demand_list,
         &ngx_coco_demand_delete, NULL
     };
 
-    for (i = 0; statements[i]; i++) {
-        if (ngx_coco_pg_statement_add(cf, statements[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_coco_pg_statements_add(cf, statements);
 }
 
 

@@ -123,7 +123,6 @@ ngx_int_t
 ngx_coco_delivery_init(ngx_conf_t *cf)
 {
     int              e;
-    ngx_uint_t       i;
     coco_json_out_t  out;
 
     static ngx_coco_pg_statement_t *const  statements[] = {
@@ -147,13 +146,7 @@ ngx_coco_delivery_init(ngx_conf_t *cf)
         ngx_coco_delivery_moves[e].len = out.len;
     }
 
-    for (i = 0; statements[i]; i++) {
-        if (ngx_coco_pg_statement_add(cf, statements[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_coco_pg_statements_add(cf, statements);
 }
 
 

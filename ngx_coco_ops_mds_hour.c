@@ -60,6 +60,8 @@ static ngx_int_t ngx_coco_mds_hour_wait(ngx_http_request_t *r,
     int64_t seconds);
 static ngx_int_t ngx_coco_mds_hour_stream(ngx_http_request_t *r,
     ngx_coco_mds_hour_t *hour);
+static ngx_int_t ngx_coco_mds_hour_next(ngx_coco_mds_hour_t *hour,
+    const PGresult *result, int at, int id);
 static void ngx_coco_mds_hour_keep(ngx_str_t *param, u_char *buffer,
     size_t size, coco_str_t field);
 static ngx_int_t ngx_coco_mds_event_next(const PGresult *result, void *data);
@@ -152,20 +154,12 @@ static const ngx_coco_mds_feed_t  ngx_coco_mds_feed_telemetry = {
 ngx_int_t
 ngx_coco_mds_hour_init(ngx_conf_t *cf)
 {
-    ngx_uint_t  i;
-
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_mds_progress, &ngx_coco_mds_events_hour,
         &ngx_coco_mds_trips_hour, &ngx_coco_mds_telemetry_hour, NULL
     };
 
-    for (i = 0; statements[i]; i++) {
-        if (ngx_coco_pg_statement_add(cf, statements[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_coco_pg_statements_add(cf, statements);
 }
 
 
@@ -411,6 +405,32 @@ ngx_coco_mds_hour_stream(ngx_http_request_t *r, ngx_coco_mds_hour_t *hour)
 }
 
 
+/* What the next page begins behind; at and id are the columns of a row's time
+ * and id. NGX_DONE: there is no more. */
+
+static ngx_int_t
+ngx_coco_mds_hour_next(ngx_coco_mds_hour_t *hour, const PGresult *result,
+    int at, int id)
+{
+    int  last;
+
+    last = PQntuples(result) - 1;
+
+    if (last + 1 < NGX_COCO_MDS_HOUR_ROWS) {
+        return NGX_DONE;
+    }
+
+    ngx_coco_mds_hour_keep(&hour->params[NGX_COCO_MDS_PARAM_TIME], hour->time,
+                           sizeof(hour->time),
+                           ngx_coco_pg_field(result, last, at));
+    ngx_coco_mds_hour_keep(&hour->params[NGX_COCO_MDS_PARAM_ID], hour->id,
+                           sizeof(hour->id),
+                           ngx_coco_pg_field(result, last, id));
+
+    return NGX_OK;
+}
+
+
 /* Columns of our own tables fit. */
 
 static void
@@ -436,26 +456,8 @@ ngx_coco_mds_event_row(coco_json_out_t *out, const PGresult *result, int row,
 static ngx_int_t
 ngx_coco_mds_event_next(const PGresult *result, void *data)
 {
-    ngx_coco_mds_hour_t  *hour = data;
-
-    int  last;
-
-    last = PQntuples(result) - 1;
-
-    if (last + 1 < NGX_COCO_MDS_HOUR_ROWS) {
-        return NGX_DONE;
-    }
-
-    ngx_coco_mds_hour_keep(&hour->params[NGX_COCO_MDS_PARAM_TIME], hour->time,
-                           sizeof(hour->time),
-                           ngx_coco_pg_field(result, last,
-                                             NGX_COCO_MDS_EVENT_TS));
-    ngx_coco_mds_hour_keep(&hour->params[NGX_COCO_MDS_PARAM_ID], hour->id,
-                           sizeof(hour->id),
-                           ngx_coco_pg_field(result, last,
-                                             NGX_COCO_MDS_EVENT_ID));
-
-    return NGX_OK;
+    return ngx_coco_mds_hour_next(data, result, NGX_COCO_MDS_EVENT_TS,
+                                  NGX_COCO_MDS_EVENT_ID);
 }
 
 
@@ -472,26 +474,8 @@ ngx_coco_mds_trip_row(coco_json_out_t *out, const PGresult *result, int row,
 static ngx_int_t
 ngx_coco_mds_trip_next(const PGresult *result, void *data)
 {
-    ngx_coco_mds_hour_t  *hour = data;
-
-    int  last;
-
-    last = PQntuples(result) - 1;
-
-    if (last + 1 < NGX_COCO_MDS_HOUR_ROWS) {
-        return NGX_DONE;
-    }
-
-    ngx_coco_mds_hour_keep(&hour->params[NGX_COCO_MDS_PARAM_TIME], hour->time,
-                           sizeof(hour->time),
-                           ngx_coco_pg_field(result, last,
-                                             NGX_COCO_MDS_TRIP_END));
-    ngx_coco_mds_hour_keep(&hour->params[NGX_COCO_MDS_PARAM_ID], hour->id,
-                           sizeof(hour->id),
-                           ngx_coco_pg_field(result, last,
-                                             NGX_COCO_MDS_TRIP_ID));
-
-    return NGX_OK;
+    return ngx_coco_mds_hour_next(data, result, NGX_COCO_MDS_TRIP_END,
+                                  NGX_COCO_MDS_TRIP_ID);
 }
 
 
@@ -518,9 +502,7 @@ ngx_coco_mds_telemetry_next(const PGresult *result, void *data)
     int         last;
     ngx_str_t  *params;
 
-    static const int  at = NGX_COCO_MDS_TELEMETRY_COLUMN
-                           + NGX_COCO_MDS_TELEMETRY_AT,
-                      id = NGX_COCO_MDS_TELEMETRY_COLUMN
+    static const int  id = NGX_COCO_MDS_TELEMETRY_COLUMN
                            + NGX_COCO_MDS_TELEMETRY_ID;
 
     params = hour->params;
@@ -546,16 +528,7 @@ ngx_coco_mds_telemetry_next(const PGresult *result, void *data)
         return NGX_OK;
     }
 
-    if (last + 1 < NGX_COCO_MDS_HOUR_ROWS) {
-        return NGX_DONE;
-    }
-
-    ngx_coco_mds_hour_keep(&params[NGX_COCO_MDS_PARAM_TIME], hour->time,
-                           sizeof(hour->time),
-                           ngx_coco_pg_field(result, last, at));
-    ngx_coco_mds_hour_keep(&params[NGX_COCO_MDS_PARAM_ID], hour->id,
-                           sizeof(hour->id),
-                           ngx_coco_pg_field(result, last, id));
-
-    return NGX_OK;
+    return ngx_coco_mds_hour_next(hour, result,
+                                  NGX_COCO_MDS_TELEMETRY_COLUMN
+                                  + NGX_COCO_MDS_TELEMETRY_AT, id);
 }

@@ -70,7 +70,7 @@ static ngx_int_t ngx_coco_mds_one(ngx_http_request_t *r,
 static ngx_int_t ngx_coco_mds_one_reply(ngx_http_request_t *r,
     PGresult *result, void *data);
 static ngx_coco_mds_page_t *ngx_coco_mds_page(ngx_http_request_t *r,
-    const ngx_coco_mds_list_t *list, const ngx_coco_mds_conf_t *conf);
+    const ngx_coco_mds_list_t *list, ngx_int_t *ret_rc);
 static ngx_int_t ngx_coco_mds_page_cursor(ngx_http_request_t *r,
     ngx_coco_mds_page_t *page, coco_error_t *err);
 static ngx_int_t ngx_coco_mds_page_reply(ngx_http_request_t *r,
@@ -221,8 +221,6 @@ static const ngx_coco_mds_list_t  ngx_coco_mds_list_recent = {
 ngx_int_t
 ngx_coco_mds_page_init(ngx_conf_t *cf)
 {
-    ngx_uint_t  i;
-
     static ngx_coco_pg_statement_t *const  statements[] = {
         &ngx_coco_mds_vehicles, &ngx_coco_mds_vehicles_back,
         &ngx_coco_mds_vehicle_one, &ngx_coco_mds_statuses,
@@ -230,13 +228,7 @@ ngx_coco_mds_page_init(ngx_conf_t *cf)
         &ngx_coco_mds_recents, &ngx_coco_mds_recents_back, NULL
     };
 
-    for (i = 0; statements[i]; i++) {
-        if (ngx_coco_pg_statement_add(cf, statements[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_coco_pg_statements_add(cf, statements);
 }
 
 
@@ -262,19 +254,16 @@ ngx_coco_mds_list(ngx_http_request_t *r, const ngx_coco_mds_list_t *list)
     ngx_int_t             rc;
     ngx_str_t            *params;
     coco_error_t          err;
-    ngx_coco_mds_conf_t  *conf;
     ngx_coco_mds_page_t  *page;
 
-    ngx_memzero(&err, sizeof(coco_error_t));
-
-    if (ngx_coco_mds_begin(r, &conf, &rc) != NGX_OK) {
+    page = ngx_coco_mds_page(r, list, &rc);
+    if (page == NULL) {
         return rc;
     }
 
-    page = ngx_coco_mds_page(r, list, conf);
     params = ngx_pcalloc(r->pool, 2 * sizeof(ngx_str_t));
 
-    if (page == NULL || params == NULL
+    if (params == NULL
         || ngx_coco_query_param_int(r, NGX_COCO_MDS_PAGE_ROWS + 1, &params[1])
            != NGX_OK)
     {
@@ -320,16 +309,11 @@ ngx_coco_mds_one(ngx_http_request_t *r, ngx_coco_call_t *call,
 {
     coco_id_t             id;
     ngx_int_t             rc;
-    ngx_coco_mds_conf_t  *conf;
     ngx_coco_mds_page_t  *page;
 
-    if (ngx_coco_mds_begin(r, &conf, &rc) != NGX_OK) {
-        return rc;
-    }
-
-    page = ngx_coco_mds_page(r, list, conf);
+    page = ngx_coco_mds_page(r, list, &rc);
     if (page == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return rc;
     }
 
     page->one = 1;
@@ -371,20 +355,16 @@ ngx_coco_mds_recent_handler(ngx_http_request_t *r, ngx_coco_call_t *call)
     ngx_int_t             rc;
     ngx_str_t            *params;
     coco_error_t          err;
-    ngx_coco_mds_conf_t  *conf;
     ngx_coco_mds_page_t  *page;
 
-    ngx_memzero(&err, sizeof(coco_error_t));
-
-    if (ngx_coco_mds_begin(r, &conf, &rc) != NGX_OK) {
+    page = ngx_coco_mds_page(r, &ngx_coco_mds_list_recent, &rc);
+    if (page == NULL) {
         return rc;
     }
 
-    page = ngx_coco_mds_page(r, &ngx_coco_mds_list_recent, conf);
     params = ngx_pcalloc(r->pool,
                          NGX_COCO_MDS_PAGE_PARAMS * sizeof(ngx_str_t));
-
-    if (page == NULL || params == NULL) {
+    if (params == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -527,19 +507,28 @@ ngx_coco_mds_recent_key(ngx_str_t *key, ngx_str_t *params)
 }
 
 
+/* NULL: refused, with *ret_rc. */
+
 static ngx_coco_mds_page_t *
 ngx_coco_mds_page(ngx_http_request_t *r, const ngx_coco_mds_list_t *list,
-    const ngx_coco_mds_conf_t *conf)
+    ngx_int_t *ret_rc)
 {
+    ngx_coco_mds_conf_t  *conf;
     ngx_coco_mds_page_t  *page;
 
-    page = ngx_pcalloc(r->pool, sizeof(ngx_coco_mds_page_t));
-
-    if (page) {
-        page->list = list;
-        page->conf = conf;
-        page->now = ngx_coco_now_ms();
+    if (ngx_coco_mds_begin(r, &conf, ret_rc) != NGX_OK) {
+        return NULL;
     }
+
+    page = ngx_pcalloc(r->pool, sizeof(ngx_coco_mds_page_t));
+    if (page == NULL) {
+        *ret_rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NULL;
+    }
+
+    page->list = list;
+    page->conf = conf;
+    page->now = ngx_coco_now_ms();
 
     return page;
 }
@@ -553,6 +542,8 @@ ngx_coco_mds_page_cursor(ngx_http_request_t *r, ngx_coco_mds_page_t *page,
 {
     int64_t    direction;
     ngx_int_t  rc;
+
+    ngx_memzero(err, sizeof(coco_error_t));
 
     rc = ngx_coco_arg_cursor(r, &direction, &page->cursor, err);
 

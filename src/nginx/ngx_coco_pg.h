@@ -39,6 +39,10 @@ typedef struct {
 ngx_int_t ngx_coco_pg_statement_add(ngx_conf_t *cf,
     ngx_coco_pg_statement_t *statement);
 
+/* The same for all of them, up to NULL. */
+ngx_int_t ngx_coco_pg_statements_add(ngx_conf_t *cf,
+    ngx_coco_pg_statement_t *const *statements);
+
 /* Reads the arguments of coco_postgres; NULL after an error was logged. */
 ngx_coco_pg_t *ngx_coco_pg_create(ngx_conf_t *cf);
 

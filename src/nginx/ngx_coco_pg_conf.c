@@ -372,3 +372,17 @@ ngx_coco_pg_statement_add(ngx_conf_t *cf, ngx_coco_pg_statement_t *statement)
 
     return NGX_OK;
 }
+
+
+ngx_int_t
+ngx_coco_pg_statements_add(ngx_conf_t *cf,
+    ngx_coco_pg_statement_t *const *statements)
+{
+    for ( /* void */ ; *statements; statements++) {
+        if (ngx_coco_pg_statement_add(cf, *statements) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}

@@ -50,10 +50,8 @@ char *
 ngx_coco_query_location(ngx_conf_t *cf, ngx_http_handler_pt handler,
     ngx_coco_pg_statement_t *const *statements)
 {
-    for ( /* void */ ; *statements; statements++) {
-        if (ngx_coco_pg_statement_add(cf, *statements) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
+    if (ngx_coco_pg_statements_add(cf, statements) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     return ngx_coco_route_location(cf, handler);
