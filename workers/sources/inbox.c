@@ -34,16 +34,22 @@ static void coco_inbox_message(coco_message_t *ret, const PGresult *res,
 
 /* Not by a cursor: a row may be committed after one with a larger seq. So all
  * that is pending is read, those in flight too; they are few. 16 MiB at a time,
- * and one more: partners' webhooks may be large. */
+ * and one more: partners' webhooks may be large. A text is made of no more than
+ * 4 MiB as they are stored, compressed, and once (what has an order is not
+ * merged): of a pile of large ones, each look would take seconds. */
 #define COCO_INBOX_READ(providers, key)                                       \
     "select id, payload, received_at, key, 'webhook/' || provider from ("     \
     " select *, sum(octet_length(payload)) over (order by seq)"               \
     "  - octet_length(payload) as before from ("                              \
     "  select seq, id, payload::text as payload, received_at, provider, "     \
-       key " as key from coco.webhook_inbox"                                  \
-    "  where done_at is null and waiting_for is null"                         \
-    "  and provider in (" providers ")"                                       \
-    "  order by seq limit ($1::int4[])[1]) pending) pending"                  \
+       key " as key from ("                                                   \
+    "   select *, sum(pg_column_size(payload)) over (order by seq)"           \
+    "    - pg_column_size(payload) as stored from ("                          \
+    "    select * from coco.webhook_inbox"                                    \
+    "    where done_at is null and waiting_for is null"                       \
+    "    and provider in (" providers ")"                                     \
+    "    order by seq limit ($1::int4[])[1]) pending) pending"                \
+    "  where stored < 4194304 order by seq) pending) pending"                 \
     " where before < 16777216 order by seq"
 
 /* Whoever read before may have been killed between the commit of its last
