@@ -306,7 +306,8 @@ end $$;
 -- (the partner will not have it: of STATUS there is a dead letter), SKIPPED (the
 -- mapping has nothing to say of it), of LOCATION also FAILED (it did not reach
 -- the partner, or nobody knows; the next one is newer).  attempts tell of the
--- latest ones, newest last: [{"at","ms","status","error"}].
+-- latest ones, newest last: [{"at","ms","status","error"}].  attempted_at is of
+-- the latest one; a replay that has not left yet has none.
 create table coco.partner_push (
     id               uuid        primary key,
     provider         text        not null,
@@ -530,7 +531,7 @@ begin
                 where p.delivery_id = push.delivery_id
                   and p.number > push.number
                   and (p.state = 'DELIVERED'
-                       or p.state = 'PENDING' and p.attempted > 0))
+                       or p.state = 'PENDING' and p.attempted_at is not null))
     then
         return 'The partner has heard of a later status of this delivery, '
                'or is about to.';
@@ -542,7 +543,7 @@ begin
 
     -- one before it that is replayed as well goes first
     update coco.partner_push p
-       set state = 'PENDING', done_at = null,
+       set state = 'PENDING', done_at = null, attempted_at = null,
            due_at = case when not exists (
                               select from coco.partner_push o
                                where o.delivery_id = push.delivery_id

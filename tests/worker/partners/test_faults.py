@@ -8,7 +8,7 @@ import time
 
 import pytest
 from native import until
-from partnersdriver import body_status, first_of_each
+from partnersdriver import STATUSES, body_status, first_of_each
 from test_partners import DOORDASH
 
 
@@ -113,6 +113,33 @@ def test_a_refusal_is_set_aside(servers, partner, drive):
              " nor what its partner has heard since.")):
         servers.query(done)
         assert servers.answer(completed) == (409, why)
+
+
+def test_replays_in_any_order_arrive_in_theirs(servers, partner, drive):
+    """A later one that waits to be replayed is nothing that was heard; once
+    it has left, it may have been."""
+    partner.answer = lambda call, number: 422
+    driver = drive()
+    identity = servers.deliver("D-1", statuses=STATUSES[:3])
+    until(lambda: servers.pending() == 0)
+    driver.end()
+    letters = [row[0] for row in servers.query(
+        "select l.id from coco.dead_letter l join coco.partner_push p"
+        " on p.id = l.push_id order by p.number")]
+    del partner.calls[:]
+
+    assert [servers.replay(letters[n]) for n in (2, 0, 1)] == [202] * 3
+    assert [due for due, in servers.pushes(
+        identity, "due_at is not null")] == [True, False, False]
+    partner.answer = lambda call, number: 503 if number == 2 else 200
+    drive(partners_retry_min="1h", partners_retry_max="1h")
+    until(lambda: servers.pushes(identity)[1] == ("Assigned", "DELIVERED")
+          and servers.pushes(identity, "attempts")[2][0][-1]["status"] == 503)
+    assert [body_status(call) for call in partner.calls] == DOORDASH[:3]
+
+    servers.query("update coco.partner_push set state = 'REFUSED',"
+                  " done_at = now() where number = 2")
+    assert servers.replay(letters[1]) == 409
 
 
 def test_a_replay_that_is_refused_again(servers, partner, drive):
