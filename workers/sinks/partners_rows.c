@@ -50,8 +50,14 @@ const coco_pg_statement_t  coco_partners_statements[COCO_P_STATEMENTS] = {
     "select coco.partner_push_finish(($1::jsonb[])[1])", "j",
     "integrations" },
 
+/* Nothing waits for longer than an hour: what seems to is of a clock that was
+ * set back since, and due at the next claim. */
 [COCO_P_CLAIM] = {
-    "with due as materialized ("
+    "with ahead as ("
+    " update coco.partner_push set due_at = clock_timestamp()"
+    "  where provider = ($1::text[])[1] and state = 'PENDING'"
+    "   and due_at > (select clock_timestamp()) + interval '61 minutes'),"
+    " due as materialized ("
     " select id from coco.partner_push"
     "  where provider = ($1::text[])[1] and state = 'PENDING'"
     "   and due_at <= (select clock_timestamp())"

@@ -167,6 +167,18 @@ def test_what_may_pass_is_tried_again(servers, partner, drive, status):
     assert [a["status"] for a in said] == [status] * 3 + [200]
 
 
+def test_a_clock_that_was_set_back(servers, partner, drive):
+    """What is due in a day is of another clock; in an hour, it is due then."""
+    waits = servers.deliver("D-1", statuses=["Created"])
+    later = servers.deliver("D-2", statuses=["Created"])
+    for identity, due in ((waits, "1 day"), (later, "1 hour")):
+        servers.query("update coco.partner_push set due_at = now()"
+                      " + %s::interval where delivery_id = %s", due, identity)
+    drive()
+    until(lambda: servers.pushes(waits) == [("Created", "DELIVERED")])
+    assert servers.pushes(later) == [("Created", "PENDING")]
+
+
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_honoured(servers, partner, drive, form):
     def after():
