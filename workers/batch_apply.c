@@ -7,10 +7,12 @@
 
 #include "batch_work.h"
 
+#define COCO_DETAILS_SIZE  64      /* of a row's, beside what it quotes */
+
 static void coco_batch_sort(coco_items_t *items,
     int (*compare)(const void *a, const void *b));
 static void coco_batch_group(coco_writer_t *w);
-static int coco_batch_details_encode(coco_writer_t *w, coco_item_t *item);
+static void coco_batch_details_encode(coco_json_out_t *out, const void *data);
 static void coco_batch_change(coco_writer_t *w, coco_group_t *g,
     const coco_item_t *item, const coco_state_change_t *change);
 
@@ -225,7 +227,12 @@ coco_batch_details(coco_writer_t *w)
             item->driveu = g->driveu;
             item->controllable = g->controllable;
 
-            if (coco_batch_details_encode(w, item) != COCO_OK) {
+            if (coco_arena_json(&w->arena, &item->details,
+                                item->heartbeat.payload.len
+                                + item->driveu.len + COCO_DETAILS_SIZE,
+                                coco_batch_details_encode, item)
+                != COCO_OK)
+            {
                 return COCO_ERROR;
             }
         }
@@ -235,36 +242,13 @@ coco_batch_details(coco_writer_t *w)
 }
 
 
-static int
-coco_batch_details_encode(coco_writer_t *w, coco_item_t *item)
+static void
+coco_batch_details_encode(coco_json_out_t *out, const void *data)
 {
-    char             *p;
-    size_t            size;
-    coco_json_out_t   out;
+    const coco_item_t  *item = data;
 
-    size = item->heartbeat.payload.len + item->driveu.len + 64;
-
-    for ( ;; ) {
-        p = coco_arena_alloc(&w->arena, size);
-        if (p == NULL) {
-            return COCO_ERROR;
-        }
-
-        coco_json_out_init(&out, p, size);
-        coco_heartbeat_details_encode(&out, &item->heartbeat,
-                                      item->controllable, item->driveu);
-
-        if (coco_json_out_ok(&out)) {
-            break;
-        }
-
-        size = out.len;
-    }
-
-    coco_arena_trim(&w->arena, p, out.len);
-    item->details = (coco_str_t) { p, out.len };
-
-    return COCO_OK;
+    coco_heartbeat_details_encode(out, &item->heartbeat, item->controllable,
+                                  item->driveu);
 }
 
 

@@ -10,14 +10,14 @@
 #include "coco_envelope.h"
 
 #define COCO_CONNECTIVITY_EVENT  coco_string("ConnectivityRawStatusChanged")
+#define COCO_DRIVEU_SIZE         512    /* of most robots' teleoperation */
 
 static int coco_webhook_compare(const void *a, const void *b);
 static coco_turn_e coco_connectivity_find(coco_writer_t *w, bool lock,
     size_t *ret_missing);
 static int coco_connectivity_found(coco_writer_t *w, const PGresult *res);
 static void coco_connectivity_link(coco_writer_t *w);
-static int coco_connectivity_encode(coco_writer_t *w,
-    const coco_driveu_t *driveu, coco_str_t *ret);
+static void coco_connectivity_encode(coco_json_out_t *out, const void *data);
 static int coco_connectivity_next(coco_writer_t *w, const PGresult *res,
     int *row, coco_str_t *ret_driveu, bool *ret_controllable);
 static void coco_connectivity_unit(coco_driveu_t *driveu, const PGresult *res,
@@ -434,7 +434,8 @@ coco_connectivity_next(coco_writer_t *w, const PGresult *res, int *row,
 
     *ret_controllable = coco_remotely_controllable(&driveu);
 
-    return coco_connectivity_encode(w, &driveu, ret_driveu);
+    return coco_arena_json(&w->arena, ret_driveu, COCO_DRIVEU_SIZE,
+                           coco_connectivity_encode, &driveu);
 }
 
 
@@ -459,30 +460,8 @@ coco_connectivity_unit(coco_driveu_t *driveu, const PGresult *res, int row)
 }
 
 
-/* COCO_ERROR: no memory. */
-static int
-coco_connectivity_encode(coco_writer_t *w, const coco_driveu_t *driveu,
-    coco_str_t *ret)
+static void
+coco_connectivity_encode(coco_json_out_t *out, const void *data)
 {
-    char             *p;
-    size_t            size = 512;
-    coco_json_out_t   out;
-
-    for ( ;; ) {
-        p = coco_arena_alloc(&w->arena, size);
-        if (p == NULL) {
-            return COCO_ERROR;
-        }
-
-        coco_json_out_init(&out, p, size);
-        coco_driveu_encode(&out, driveu);
-
-        if (coco_json_out_ok(&out)) {
-            coco_arena_trim(&w->arena, p, out.len);
-            *ret = (coco_str_t) { p, out.len };
-            return COCO_OK;
-        }
-
-        size = out.len;
-    }
+    coco_driveu_encode(out, data);
 }

@@ -26,8 +26,7 @@ static int coco_order_compare_keys(const void *a, const void *b);
 static int coco_orders_collect(coco_writer_t *w);
 static int coco_orders_keys(coco_writer_t *w, coco_statement_e statement);
 static int coco_orders_apply(coco_writer_t *w);
-static int coco_order_json(coco_writer_t *w, const coco_partner_order_t *order,
-    coco_str_t *ret);
+static void coco_order_json(coco_json_out_t *out, const void *data);
 static int coco_order_moves(coco_writer_t *w, coco_delivery_event_e event,
     coco_str_t *ret);
 
@@ -227,7 +226,10 @@ coco_orders_apply(coco_writer_t *w)
             continue;
         }
 
-        if (coco_order_json(w, order, &json) != COCO_OK) {
+        if (coco_arena_json(&w->arena, &json, COCO_ORDER_SIZE,
+                            coco_order_json, order)
+            != COCO_OK)
+        {
             return COCO_ERROR;
         }
 
@@ -244,32 +246,10 @@ coco_orders_apply(coco_writer_t *w)
 }
 
 
-/* COCO_ERROR: no memory. */
-static int
-coco_order_json(coco_writer_t *w, const coco_partner_order_t *order,
-    coco_str_t *ret)
+static void
+coco_order_json(coco_json_out_t *out, const void *data)
 {
-    char             *p;
-    size_t            size = COCO_ORDER_SIZE;
-    coco_json_out_t   out;
-
-    for ( ;; ) {
-        p = coco_arena_alloc(&w->arena, size);
-        if (p == NULL) {
-            return COCO_ERROR;
-        }
-
-        coco_json_out_init(&out, p, size);
-        coco_order_encode(&out, order);
-
-        if (coco_json_out_ok(&out)) {
-            coco_arena_trim(&w->arena, p, out.len);
-            *ret = (coco_str_t) { p, out.len };
-            return COCO_OK;
-        }
-
-        size = out.len;
-    }
+    coco_order_encode(out, data);
 }
 
 

@@ -15,6 +15,8 @@ static int coco_publish_events(coco_writer_t *w, coco_bus_event_t *events,
     size_t *ret_count);
 static int coco_publish_heartbeat(coco_writer_t *w, coco_bus_event_t *event,
     const coco_item_t *item);
+static void coco_publish_heartbeat_encode(coco_json_out_t *out,
+    const void *data);
 static void coco_publish_raw(coco_bus_event_t *event, const coco_item_t *item);
 
 
@@ -118,41 +120,29 @@ static int
 coco_publish_heartbeat(coco_writer_t *w, coco_bus_event_t *event,
     const coco_item_t *item)
 {
-    char                    *p;
-    size_t                   size;
-    coco_json_out_t          out;
     const coco_heartbeat_t  *hb = &item->heartbeat;
-
-    size = hb->payload.len + item->driveu.len + COCO_PUBLISH_SIZE;
-
-    for ( ;; ) {
-        p = coco_arena_alloc(&w->arena, size);
-        if (p == NULL) {
-            return COCO_ERROR;
-        }
-
-        coco_json_out_init(&out, p, size);
-        coco_envelope_open(&out, &item->id, coco_string("IoT.Heartbeat"),
-                           item->serial, hb->ts);
-        coco_heartbeat_event_encode(&out, hb, item->state, item->controllable,
-                                    item->driveu);
-        coco_json_object_close(&out);
-
-        if (coco_json_out_ok(&out)) {
-            break;
-        }
-
-        size = out.len;
-    }
-
-    coco_arena_trim(&w->arena, p, out.len);
 
     memset(event, 0, sizeof(*event));
     event->name = coco_string("IoT.Heartbeat");
     event->serial = item->serial;
     event->id = item->id;
     event->ts = hb->ts;
-    event->payload = (coco_str_t) { p, out.len };
 
-    return COCO_OK;
+    return coco_arena_json(&w->arena, &event->payload,
+                           hb->payload.len + item->driveu.len
+                           + COCO_PUBLISH_SIZE,
+                           coco_publish_heartbeat_encode, item);
+}
+
+
+static void
+coco_publish_heartbeat_encode(coco_json_out_t *out, const void *data)
+{
+    const coco_item_t  *item = data;
+
+    coco_envelope_open(out, &item->id, coco_string("IoT.Heartbeat"),
+                       item->serial, item->heartbeat.ts);
+    coco_heartbeat_event_encode(out, &item->heartbeat, item->state,
+                                item->controllable, item->driveu);
+    coco_json_object_close(out);
 }

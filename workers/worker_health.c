@@ -24,6 +24,8 @@ static void coco_worker_robots_encode(coco_json_out_t *out,
     coco_worker_t *w);
 static void coco_worker_emitter_encode(coco_json_out_t *out,
     coco_worker_t *w);
+static void coco_worker_part_open(coco_json_out_t *out, const char *name,
+    bool alive);
 static void coco_worker_source_encode(coco_json_out_t *out, const char *name,
     bool alive, bool connected, uint64_t in_flight);
 
@@ -287,10 +289,7 @@ coco_worker_inbox_encode(coco_json_out_t *out, coco_worker_t *w)
     inbox = w->inbox[COCO_INBOX_DRIVEU];
 
     if (inbox != NULL) {
-        coco_json_name(out, "inbox");
-        coco_json_object_open(out);
-        coco_json_name(out, "alive");
-        coco_json_bool(out, coco_source_inbox_alive(inbox));
+        coco_worker_part_open(out, "inbox", coco_source_inbox_alive(inbox));
         coco_json_name(out, "waiting");
         coco_json_int(out, coco_metrics_gauge_get(COCO_G_WEBHOOKS_WAITING,
                                                    COCO_LANE_WEBHOOKS));
@@ -300,10 +299,7 @@ coco_worker_inbox_encode(coco_json_out_t *out, coco_worker_t *w)
     inbox = w->inbox[COCO_INBOX_PARTNERS];
 
     if (inbox != NULL) {
-        coco_json_name(out, "orders");
-        coco_json_object_open(out);
-        coco_json_name(out, "alive");
-        coco_json_bool(out, coco_source_inbox_alive(inbox));
+        coco_worker_part_open(out, "orders", coco_source_inbox_alive(inbox));
         coco_json_object_close(out);
     }
 }
@@ -317,19 +313,13 @@ coco_worker_robots_encode(coco_json_out_t *out, coco_worker_t *w)
     coco_partners_status_t  partners;
 
     if (w->tasks != NULL) {
-        coco_json_name(out, "tasks");
-        coco_json_object_open(out);
-        coco_json_name(out, "alive");
-        coco_json_bool(out, coco_source_tasks_alive(w->tasks));
+        coco_worker_part_open(out, "tasks", coco_source_tasks_alive(w->tasks));
         coco_json_object_close(out);
     }
 
     if (w->commands != NULL) {
         coco_commands_status(w->commands, &commands);
-        coco_json_name(out, "commands");
-        coco_json_object_open(out);
-        coco_json_name(out, "alive");
-        coco_json_bool(out, commands.alive);
+        coco_worker_part_open(out, "commands", commands.alive);
         coco_json_name(out, "connected");
         coco_json_bool(out, commands.connected);
         coco_json_object_close(out);
@@ -337,10 +327,7 @@ coco_worker_robots_encode(coco_json_out_t *out, coco_worker_t *w)
 
     if (w->partners != NULL) {
         coco_partners_status(w->partners, &partners);
-        coco_json_name(out, "partners");
-        coco_json_object_open(out);
-        coco_json_name(out, "alive");
-        coco_json_bool(out, partners.alive);
+        coco_worker_part_open(out, "partners", partners.alive);
         coco_json_name(out, "sending");
         coco_json_bool(out, partners.sending);
         coco_json_name(out, "inFlight");
@@ -360,13 +347,21 @@ coco_worker_emitter_encode(coco_json_out_t *out, coco_worker_t *w)
     }
 
     coco_emitter_status(w->emitter, &status);
-    coco_json_name(out, "mds");
-    coco_json_object_open(out);
-    coco_json_name(out, "alive");
-    coco_json_bool(out, status.alive);
+    coco_worker_part_open(out, "mds", status.alive);
     coco_json_name(out, "emitting");
     coco_json_bool(out, status.emitting);
     coco_json_object_close(out);
+}
+
+
+/* The caller closes it. */
+static void
+coco_worker_part_open(coco_json_out_t *out, const char *name, bool alive)
+{
+    coco_worker_name(out, name);
+    coco_json_object_open(out);
+    coco_json_name(out, "alive");
+    coco_json_bool(out, alive);
 }
 
 
@@ -374,10 +369,7 @@ static void
 coco_worker_source_encode(coco_json_out_t *out, const char *name, bool alive,
     bool connected, uint64_t in_flight)
 {
-    coco_worker_name(out, name);
-    coco_json_object_open(out);
-    coco_json_name(out, "alive");
-    coco_json_bool(out, alive);
+    coco_worker_part_open(out, name, alive);
     coco_json_name(out, "connected");
     coco_json_bool(out, connected);
     coco_json_name(out, "inFlight");

@@ -77,6 +77,33 @@ coco_arena_trim(coco_arena_t *arena, void *p, size_t used)
 }
 
 
+int
+coco_arena_json(coco_arena_t *arena, coco_str_t *ret, size_t size,
+    coco_arena_encode_pt encode, const void *data)
+{
+    char             *p;
+    coco_json_out_t   out;
+
+    for ( ;; ) {
+        p = coco_arena_alloc(arena, size);
+        if (p == NULL) {
+            return COCO_ERROR;
+        }
+
+        coco_json_out_init(&out, p, size);
+        encode(&out, data);
+
+        if (coco_json_out_ok(&out)) {
+            coco_arena_trim(arena, p, out.len);
+            *ret = (coco_str_t) { p, out.len };
+            return COCO_OK;
+        }
+
+        size = out.len;
+    }
+}
+
+
 coco_arena_mark_t
 coco_arena_mark(const coco_arena_t *arena)
 {
