@@ -75,3 +75,25 @@ class Program:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+
+class Driver(Program):
+    """One that is asked and, as its tests end with it, ends well."""
+
+    def ask(self, line, answer, seconds=30):
+        """All lines up to the first that starts with `answer`."""
+        begin = len(self.lines)
+        self.say(line)
+        until(lambda: any(said.startswith(answer)
+                          for said in self.lines[begin:]), seconds)
+        return self.lines[begin:]
+
+    def end(self):
+        status = 0
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            status = self.process.wait(20)
+        for thread in self.threads:
+            thread.join()
+        print("\n".join(self.errors[-20:]))       # shown when a test failed
+        assert status == 0, self.errors

@@ -8,6 +8,7 @@
 
 #include "core_test.h"
 #include "core_lid_store.h"
+#include "core_random.h"
 
 
 #define T          INT64_C(1795000000000)
@@ -37,40 +38,12 @@ typedef struct {
 } lid_arrival_t;
 
 static uint64_t      seed;
-static uint64_t      random_state;
 static lid_day_t     day;
 static lid_store_t   in_order, scrambled;
 static size_t        arrivals_made;
 
 static const char *const  references[] = { "delivery-1", "delivery-2",
                                            "delivery-3" };
-
-
-/* xorshift64* */
-static uint64_t
-random_next(void)
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-
-    return random_state * UINT64_C(2685821657736338717);
-}
-
-
-/* from, and up to but for `to` */
-static int64_t
-between(int64_t from, int64_t to)
-{
-    return from + (int64_t) ((random_next() >> 11) % (uint64_t) (to - from));
-}
-
-
-static bool
-chance(int percent)
-{
-    return between(0, 100) < percent;
-}
 
 
 /* --- a day --- */

@@ -8,6 +8,7 @@
  */
 
 #include "core_mds_city.h"
+#include "core_random.h"
 
 
 #define T  INT64_C(1795000000000)
@@ -41,7 +42,6 @@ typedef struct {
 typedef unsigned (*spoil_pt)(coco_mds_told_t *told, unsigned count);
 
 static uint64_t      seed;
-static uint64_t      random_state;
 static uint64_t      made;
 static unsigned      told_most;
 static size_t        events_seen;
@@ -59,33 +59,6 @@ static const char *const  stage_states[] = {
 };
 
 #define STAGES  6
-
-
-/* xorshift64* */
-static uint64_t
-random_next(void)
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-
-    return random_state * UINT64_C(2685821657736338717);
-}
-
-
-/* from, and up to but for `to` */
-static int
-between(int from, int to)
-{
-    return from + (int) ((random_next() >> 11) % (uint64_t) (to - from));
-}
-
-
-static bool
-chance(int percent)
-{
-    return between(0, 100) < percent;
-}
 
 
 /* --- what is so --- */

@@ -20,12 +20,8 @@
  *     stop                                -> stopped MS
  */
 
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "../driver.h"
 #include "lane.h"
-#include "log.h"
-#include "metrics.h"
 #include "sinks/relay.h"
 #include "sources/bus.h"
 
@@ -195,18 +191,6 @@ driver_consume(const coco_config_t *config, const char *engine)
 }
 
 
-static void
-driver_metrics(void)
-{
-    char   *text;
-    size_t  len;
-
-    text = coco_metrics_encode(&len);
-    printf("%s.\n", text ? text : "");
-    free(text);
-}
-
-
 int
 main(void)
 {
@@ -221,10 +205,7 @@ main(void)
     coco_bus_options_t         options = { &config, driver_loop, NULL };
     coco_source_bus_status_t   status;
 
-    coco_log_init(COCO_LOG_INFO, COCO_LOG_TEXT);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-
-    if (coco_config_load(&config, NULL, NULL, stderr) != COCO_OK
+    if (driver_begin(&config) != COCO_OK
         || coco_stop_init(&stop) != COCO_OK
         || (bus = coco_bus_create(&options, &stop)) == NULL)
     {
@@ -283,8 +264,7 @@ main(void)
     coco_bus_destroy(bus);
     coco_stop_free(&stop);
     coco_config_free(&config);
-    printf("stopped %lld\n",
-           (long long) (coco_clock_monotonic_us() - begin) / 1000);
+    driver_stopped(begin);
 
     return 0;
 }

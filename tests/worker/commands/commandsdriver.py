@@ -123,7 +123,7 @@ class Robots:
         self.client.loop_stop()
 
 
-class Driver(native.Program):
+class Driver(native.Driver):
     def __init__(self, servers, port=None, **options):
         environment = dict(
             os.environ,
@@ -134,14 +134,6 @@ class Driver(native.Program):
             COCO_WORKER_LOG_LEVEL="debug",
             COCO_WORKER_POSTGRES_CONNINFO=servers.stack.postgres)
         super().__init__(DRIVER, environment, options)
-
-    def ask(self, line, answer, seconds=30):
-        """All lines up to the first that starts with `answer`."""
-        begin = len(self.lines)
-        self.say(line)
-        until(lambda: any(said.startswith(answer)
-                          for said in self.lines[begin:]), seconds)
-        return self.lines[begin:]
 
     def status(self):
         """(alive, connected)"""
@@ -161,16 +153,6 @@ class Driver(native.Program):
         said = self.ask("stop", "stopped")[-1]
         assert self.process.wait(20) == 0, self.errors
         return int(said.split()[1])
-
-    def end(self):
-        status = 0
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            status = self.process.wait(20)
-        for thread in self.threads:
-            thread.join()
-        print("\n".join(self.errors[-20:]))       # shown when a test failed
-        assert status == 0
 
 
 class Between:

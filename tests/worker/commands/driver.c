@@ -8,26 +8,8 @@
  *     stop       -> stopped MS
  */
 
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "log.h"
-#include "metrics.h"
+#include "../driver.h"
 #include "sinks/commands.h"
-#include "sinks/retry.h"
-
-
-static void
-driver_metrics(void)
-{
-    char    *text;
-    size_t   len;
-
-    text = coco_metrics_encode(&len);
-    printf("%s.\n", text ? text : "");
-    free(text);
-}
 
 
 int
@@ -39,14 +21,9 @@ main(void)
     coco_commands_t         *commands;
     coco_commands_status_t   status;
 
-    signal(SIGPIPE, SIG_IGN);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-
-    if (coco_config_load(&config, NULL, NULL, stderr) != COCO_OK) {
+    if (driver_begin(&config) != COCO_OK) {
         return 1;
     }
-
-    coco_log_init((coco_log_level_e) config.log_level, COCO_LOG_TEXT);
 
     commands = coco_commands_start(&config);
     if (commands == NULL) {
@@ -69,8 +46,7 @@ main(void)
     begin = coco_clock_monotonic_us();
     coco_commands_stop(commands);
     coco_config_free(&config);
-    printf("stopped %lld\n",
-           (long long) (coco_clock_monotonic_us() - begin) / 1000);
+    driver_stopped(begin);
 
     return 0;
 }

@@ -12,15 +12,10 @@
 
 #include <dlfcn.h>
 #include <netdb.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "metrics.h"
+#include "../driver.h"
 #include "sinks/partners.h"
-#include "sinks/retry.h"
 
 
 /* libcurl's threads find it before that of the C library. */
@@ -43,18 +38,6 @@ getaddrinfo(const char *name, const char *service,
 }
 
 
-static void
-driver_metrics(void)
-{
-    char    *text;
-    size_t   len;
-
-    text = coco_metrics_encode(&len);
-    printf("%s.\n", text ? text : "");
-    free(text);
-}
-
-
 int
 main(void)
 {
@@ -64,14 +47,9 @@ main(void)
     coco_partners_t         *partners;
     coco_partners_status_t   status;
 
-    signal(SIGPIPE, SIG_IGN);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-
-    if (coco_config_load(&config, NULL, NULL, stderr) != COCO_OK) {
+    if (driver_begin(&config) != COCO_OK) {
         return 1;
     }
-
-    coco_log_init((coco_log_level_e) config.log_level, COCO_LOG_TEXT);
 
     if (coco_partners_start(&partners, &config, error, sizeof(error))
         != COCO_OK)
@@ -97,8 +75,7 @@ main(void)
     begin = coco_clock_monotonic_us();
     coco_partners_stop(partners);
     coco_config_free(&config);
-    printf("stopped %lld\n",
-           (long long) (coco_clock_monotonic_us() - begin) / 1000);
+    driver_stopped(begin);
 
     return 0;
 }

@@ -225,7 +225,7 @@ class Servers:
             " gen_random_uuid()::text, '', %s)", letter)[0]
 
 
-class Driver(native.Program):
+class Driver(native.Driver):
     def __init__(self, servers, partner, **options):
         environment = dict(
             os.environ,
@@ -252,14 +252,6 @@ class Driver(native.Program):
             del options[name]
         super().__init__(DRIVER, environment, options)
 
-    def ask(self, line, answer, seconds=30):
-        """All lines up to the first that starts with `answer`."""
-        begin = len(self.lines)
-        self.say(line)
-        until(lambda: any(said.startswith(answer)
-                          for said in self.lines[begin:]), seconds)
-        return self.lines[begin:]
-
     def status(self):
         """(alive, sending, in flight)"""
         return tuple(map(int, self.ask("status", "status")[-1].split()[1:]))
@@ -274,14 +266,7 @@ class Driver(native.Program):
                    if line.startswith('%s{partner="%s"}' % (name, partner)))
 
     def end(self):
-        status = 0
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            status = self.process.wait(20)
-        for thread in self.threads:
-            thread.join()
-        print("\n".join(self.errors[-20:]))       # shown when a test failed
-        assert status in (0, -9), self.errors
+        super().end()
         said = "\n".join(self.errors)
         for secret in (CLIENT_SECRET, SIGNING_SECRET, "Bearer", "token-"):
             assert secret not in said

@@ -19,22 +19,17 @@
  * state_history others see.
  */
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 
 #include <libpq-fe.h>
 
+#include "../driver.h"
 #include "coco_supply.h"
-#include "config.h"
 #include "janitor.h"
 #include "lane.h"
-#include "log.h"
-#include "metrics.h"
 #include "services/service.h"
 #include "sinks/pulse.h"
 #include "sinks/relay.h"
-#include "sinks/retry.h"
 
 #define DRIVER_LINE    (8 << 20)
 #define DRIVER_FIELDS  12
@@ -457,8 +452,7 @@ driver_stop(void)
 int
 main(void)
 {
-    char                *line, *metrics;
-    size_t               len;
+    char                *line;
     unsigned             ms;
     unsigned long long   pushed;
 
@@ -491,9 +485,7 @@ main(void)
             driver_supply(line + 5);
 
         } else if (strncmp(line, "metrics", 7) == 0) {
-            metrics = coco_metrics_encode(&len);
-            printf("%s.\n", metrics ? metrics : "");
-            free(metrics);
+            driver_metrics();
 
         } else if (strncmp(line, "stop", 4) == 0) {
             break;
