@@ -1,14 +1,16 @@
 /*
  * The janitor's thread: partitions and old rows by the hour, the sweep of the
- * supply and replays by the second. Must never write what a message says:
+ * supply and replays by the second, and what waits where nobody may take it. Must never write what a message says:
  * replays go through a lane.
  */
 
 #include <stdlib.h>
 
+#include "coco_order.h"
 #include "janitor.h"
 #include "janitor_letter.h"
 #include "log.h"
+#include "metrics.h"
 #include "services/service.h"
 #include "sinks/postgres.h"
 
@@ -20,13 +22,15 @@
 #define COCO_JANITOR_REPLAYS   100       /* offered in a tick, at most */
 #define COCO_JANITOR_OFFER_MS  30000     /* until it is offered once more */
 #define COCO_JANITOR_AHEAD     7         /* days of partitions */
+#define COCO_JANITOR_LOOK_MS   5000      /* between looks at what waits */
 #define COCO_JANITOR_BUS       256       /* beside COCO_SERVICE_… */
 
 typedef enum {
     COCO_J_PARTITIONS = 0, COCO_J_OUTBOX, COCO_J_OUTBOX_RELAYED,
     COCO_J_LETTERS, COCO_J_LETTERS_MAX, COCO_J_WEBHOOKS, COCO_J_KEYS,
     COCO_J_COMMANDS, COCO_J_ANOMALIES, COCO_J_PUSHES, COCO_J_QUOTES,
-    COCO_J_SWEEP, COCO_J_REPLAYS, COCO_J_STATEMENTS
+    COCO_J_SWEEP, COCO_J_REPLAYS, COCO_J_FACTS_WAIT, COCO_J_PUSHES_WAIT,
+    COCO_J_STATEMENTS
 } coco_janitor_statement_e;
 
 struct coco_janitor_s {
@@ -36,6 +40,7 @@ struct coco_janitor_s {
     pthread_t                thread;
     bool                     started;
     int64_t                  round_at;   /* monotonic ms, of the next round */
+    int64_t                  look_at;    /* monotonic ms, of the next look */
 
     /* Offered, and not yet seen to be done: not to be offered again at every
      * tick while the lane is at it. Asked for once more, it is another. */
@@ -61,6 +66,7 @@ static bool coco_janitor_offer(coco_janitor_t *j, const PGresult *res,
     int row);
 static bool coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id,
     int64_t asked_at);
+static void coco_janitor_look(coco_janitor_t *j);
 
 /* One janitor at a time, whatever the number of workers: who does not get the
  * lock leaves the round to the one that has it. */
@@ -168,6 +174,27 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "   else false end"
     " order by replayed_at, id limit 100",
     "i", "janitor" },
+
+/* Both say how many wait, and for how many seconds the first. Facts by their
+ * numbers, which are taken in order: a day of them is not counted. */
+[COCO_J_FACTS_WAIT] = {
+    "select coalesce(l.seq - f.seq + 1, 0), coalesce(greatest(0,"
+    "  extract(epoch from clock_timestamp() - f.ts)), 0)::int8"
+    " from (select) one"
+    " left join lateral (select seq, ts from coco.mds_fact"
+    "  order by seq limit 1) f on true"
+    " left join lateral (select seq from coco.mds_fact"
+    "  order by seq desc limit 1) l on true",
+    "", "janitor" },
+
+/* Where nobody takes them the first ones due are the oldest, too. */
+[COCO_J_PUSHES_WAIT] = {
+    "select count(*), coalesce(greatest(0,"
+    "  extract(epoch from clock_timestamp() - min(created_at))), 0)::int8"
+    " from (select created_at from coco.partner_push"
+    "  where provider = ($1::text[])[1] and state = 'PENDING'"
+    "   and due_at is not null order by due_at limit 10000) waiting",
+    "t", "janitor" },
 };
 
 
@@ -256,6 +283,10 @@ coco_janitor_thread(void *arg)
 
         if (coco_clock_monotonic_us() / 1000 >= j->round_at) {
             coco_janitor_round(j);
+        }
+
+        if (coco_clock_monotonic_us() / 1000 >= j->look_at) {
+            coco_janitor_look(j);
         }
 
         ms = COCO_JANITOR_TICK_MS;
@@ -509,4 +540,47 @@ coco_janitor_offered(coco_janitor_t *j, const coco_id_t *id, int64_t asked_at)
     }
 
     return false;
+}
+
+
+/* Any worker does, also one without the services that take these. */
+static void
+coco_janitor_look(coco_janitor_t *j)
+{
+    int              facts, pushes[COCO_PARTNERS];
+    const PGresult  *res;
+
+    j->look_at = coco_clock_monotonic_us() / 1000 + COCO_JANITOR_LOOK_MS;
+
+    if (coco_pg_open(j->pg) != COCO_OK) {
+        return;
+    }
+
+    coco_pg_rows(j->pg, COCO_J_FACTS_WAIT);
+    facts = coco_pg_send(j->pg);
+
+    for (int i = 0; i < COCO_PARTNERS; i++) {
+        coco_pg_rows(j->pg, COCO_J_PUSHES_WAIT);
+        coco_pg_text(j->pg, coco_partner_name((coco_partner_e) i));
+        pushes[i] = coco_pg_send(j->pg);
+    }
+
+    if (coco_pg_sync(j->pg) != COCO_PG_DONE) {
+        (void) coco_janitor_failed(j, COCO_J_FACTS_WAIT);
+        return;
+    }
+
+    res = coco_pg_result(j->pg, facts);
+    coco_metrics_set(COCO_G_MDS_WAITING, COCO_LANE_EVENTS,
+                     coco_pg_get_int64(res, 0, 0));
+    coco_metrics_set(COCO_G_MDS_OLDEST, COCO_LANE_EVENTS,
+                     coco_pg_get_int64(res, 0, 1));
+
+    for (int i = 0; i < COCO_PARTNERS; i++) {
+        res = coco_pg_result(j->pg, pushes[i]);
+        coco_metrics_set(COCO_G_PUSH_WAITING, (coco_lane_id_e) i,
+                         coco_pg_get_int64(res, 0, 0));
+        coco_metrics_set(COCO_G_PUSH_OLDEST, (coco_lane_id_e) i,
+                         coco_pg_get_int64(res, 0, 1));
+    }
 }

@@ -69,7 +69,11 @@ typedef enum {
     COCO_G_OUTBOX_PENDING,      /* coco_outbox_pending{lane} */
     COCO_G_COMMANDS_CONNECTED,  /* coco_commands_connected{lane} */
     COCO_G_MDS_LAG,             /* coco_mds_lag_seconds{lane} */
-    COCO_G_PUSH_WAITING,        /* coco_pushes_waiting{partner} */
+    COCO_G_MDS_WAITING,         /* coco_mds_facts_waiting{lane} */
+    COCO_G_MDS_OLDEST,          /* coco_mds_facts_oldest_seconds{lane} */
+    COCO_G_PUSH_WAITING,        /* coco_partner_pushes_waiting{partner} */
+    COCO_G_PUSH_OLDEST,         /* coco_partner_pushes_oldest_seconds{partner}
+                                   */
     COCO_G_PUSH_LEFT_ALONE,     /* coco_partner_left_alone{partner} 0 or 1 */
     COCO_M_GAUGES
 } coco_gauge_e;

@@ -16,8 +16,6 @@
 #include "sinks/partners_rows.h"
 
 #define COCO_PARTNERS_LOCK_MS   1000     /* between tries for another's lock */
-#define COCO_PARTNERS_COUNT_MS  10000
-#define COCO_PARTNERS_COUNT_MAX 10000    /* rows counted */
 #define COCO_PARTNERS_SKIP      500      /* rows in a statement */
 #define COCO_PARTNERS_DRAIN_MS  2000     /* of a stop */
 #define COCO_PARTNERS_STUCK_MS  120000   /* above what a round may take */
@@ -41,7 +39,6 @@ struct coco_partners_s {
     int64_t                claim_at;
     int64_t                hold_until;   /* after a round that failed */
     int64_t                position_at;
-    int64_t                count_at;
     int64_t                stop_at;      /* 0: no stop */
     bool                   plain;        /* ends without their errors: these
                                             were what Postgres refused */
@@ -75,7 +72,6 @@ static int coco_partners_body(coco_partners_call_t *call,
     const coco_partners_peer_t *peer, const coco_partner_push_t *push);
 static int coco_partners_store(coco_partners_t *p);
 static int coco_partners_skip(coco_partners_t *p);
-static void coco_partners_count(coco_partners_t *p, int64_t now);
 static void coco_partners_calls(coco_partners_t *p);
 static void coco_partners_send(coco_partners_t *p, coco_partners_peer_t *peer,
     int64_t now);
@@ -341,7 +337,7 @@ coco_partners_lock(coco_partners_t *p, int64_t now)
     }
 
     coco_backoff_reset(&p->backoff);
-    p->claim_at = p->position_at = p->count_at = 0;
+    p->claim_at = p->position_at = 0;
     atomic_store(&p->sending, true);
 }
 
@@ -387,10 +383,9 @@ coco_partners_round(coco_partners_t *p, int64_t now)
     }
 
     if (coco_partners_positions(p, now) == COCO_OK
-        && coco_partners_store(p) == COCO_OK
-        && coco_partners_skip(p) == COCO_OK)
+        && coco_partners_store(p) == COCO_OK)
     {
-        coco_partners_count(p, now);
+        (void) coco_partners_skip(p);
     }
 }
 
@@ -755,36 +750,6 @@ coco_partners_skip(coco_partners_t *p)
 }
 
 
-static void
-coco_partners_count(coco_partners_t *p, int64_t now)
-{
-    int  slots[COCO_PARTNERS];
-
-    if (now < p->count_at) {
-        return;
-    }
-
-    p->count_at = now + COCO_PARTNERS_COUNT_MS * 1000LL;
-
-    for (int i = 0; i < COCO_PARTNERS; i++) {
-        coco_pg_rows(p->pg, COCO_P_COUNT);
-        coco_pg_text(p->pg, coco_partner_name((coco_partner_e) i));
-        coco_pg_int(p->pg, COCO_PARTNERS_COUNT_MAX);
-        slots[i] = coco_pg_send(p->pg);
-    }
-
-    if (coco_partners_sync(p, "count") != COCO_OK) {
-        return;
-    }
-
-    for (int i = 0; i < COCO_PARTNERS; i++) {
-        coco_metrics_set(COCO_G_PUSH_WAITING, (coco_lane_id_e) i,
-                         coco_pg_get_int64(coco_pg_result(p->pg, slots[i]),
-                                           0, 0));
-    }
-}
-
-
 /* Begins what can be, and takes what libcurl is through with. */
 static void
 coco_partners_calls(coco_partners_t *p)
@@ -964,8 +929,7 @@ coco_partners_lost(coco_partners_t *p)
             coco_partners_call_reset(&peer->calls[n], peer, p->multi);
         }
 
-        /* another worker's to count */
-        coco_metrics_set(COCO_G_PUSH_WAITING, (coco_lane_id_e) i, 0);
+        /* another worker's to say */
         coco_metrics_set(COCO_G_PUSH_LEFT_ALONE, (coco_lane_id_e) i, 0);
     }
 

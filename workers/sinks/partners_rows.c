@@ -123,12 +123,6 @@ const coco_pg_statement_t  coco_partners_statements[COCO_P_STATEMENTS] = {
     "  jsonb_agg(jsonb_build_object('id', id, 'state', 'SKIPPED')))"
     " from due",
     "ti", "integrations" },
-
-[COCO_P_COUNT] = {
-    "select count(*) from (select 1 from coco.partner_push"
-    " where provider = ($1::text[])[1] and state = 'PENDING'"
-    "  and due_at is not null limit ($2::int4[])[1]) due",
-    "ti", "integrations" },
 };
 
 

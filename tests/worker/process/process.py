@@ -95,7 +95,8 @@ class Worker:
         return self
 
     def metric(self, name, lane="telemetry"):
-        key = '%s{lane="%s"} ' % (name, lane)
+        label = "partner" if name.startswith("coco_partner_") else "lane"
+        key = '%s{%s="%s"} ' % (name, label, lane)
         for line in requests.get(self.url + "/metrics",
                                  timeout=5).text.splitlines():
             if line.startswith(key):

@@ -70,6 +70,38 @@ def test_where_integrations_runs(stack, worker, block):
     assert one.stop() == 0 and others.stop() == 0
 
 
+def test_what_nobody_takes_is_seen(stack, worker, block):
+    """Services apart, one of which is missing."""
+    rows(stack, "delete from coco.partner_push; delete from coco.mds_fact")
+    rows(stack, "with d as (insert into coco.delivery (provider, external_id,"
+         " status, pickup_latitude, pickup_longitude, dropoff_latitude,"
+         " dropoff_longitude, created_at, updated_at) values ('doordash',"
+         " 'untold', 'Created', 1, 2, 3, 4, now(), now()) returning *)"
+         " select coco.delivery_event_put(d::coco.delivery, null, null)"
+         " from d")
+    rows(stack, "update coco.partner_push set created_at"
+         " = now() - interval '1 hour'")
+    rows(stack, "select coco.mds_fact_put('untold-' || n, now() - n"
+         " * interval '1 hour', 'COMMS', '{\"online\":true}')"
+         " from generate_series(3, 1, -1) n")
+    others = worker(stack.port, process={"services": BUS}).start()
+    others.await_metric("coco_mds_facts_waiting", 3, "events")
+    others.await_metric("coco_partner_pushes_waiting", 1, "doordash")
+    assert others.metric("coco_partner_pushes_waiting", "uber") == 0
+    assert 10800 <= others.metric("coco_mds_facts_oldest_seconds",
+                                  "events") < 12000
+    assert 3600 <= others.metric("coco_partner_pushes_oldest_seconds",
+                                 "doordash") < 4800
+
+    one = worker(stack.port, http={"port": block + 6},
+                 process={"services": "integrations,mds"}).start()
+    for each in (others, one):
+        each.await_metric("coco_mds_facts_waiting", 0, "events")
+        each.await_metric("coco_partner_pushes_waiting", 0, "doordash")
+        assert each.metric("coco_mds_facts_oldest_seconds", "events") == 0
+    assert one.stop() == 0 and others.stop() == 0
+
+
 def test_letters(stack, worker, block):
     """They are replayed where integrations runs."""
     wrong = order("letter-1")
