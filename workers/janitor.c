@@ -187,13 +187,13 @@ static const coco_pg_statement_t  coco_janitor_statements[] = {
     "  order by seq desc limit 1) l on true",
     "", "janitor" },
 
-/* Where nobody takes them the first ones due are the oldest, too. */
+/* Of 10,000 at most, in no order: nothing is sorted. */
 [COCO_J_PUSHES_WAIT] = {
     "select count(*), coalesce(greatest(0,"
     "  extract(epoch from clock_timestamp() - min(created_at))), 0)::int8"
     " from (select created_at from coco.partner_push"
     "  where provider = ($1::text[])[1] and state = 'PENDING'"
-    "   and due_at is not null order by due_at limit 10000) waiting",
+    "   and due_at is not null limit 10000) waiting",
     "t", "janitor" },
 };
 
