@@ -14,7 +14,7 @@ play_day() {
     day_prepares
     day_orders
     day_loads
-    day_delivers
+    customer_takes_the_food
     day_partner_was_told
     day_city_reads
 }
@@ -55,10 +55,7 @@ day_orders() {
 
 
 day_loads() {
-    say "The robot stands at the pickup: it has arrived, and has its PIN"
-    robot_stands_at "$pickup"
-    await "the arrival" "/deliveries/$delivery" .status AtPickup
-    await "the parking" "/robots/$serial" .operationState PARKED
+    robot_arrives_at_pickup
     robot_hears ".state.desired.pin == \"$play_pin\""
 
     say "The merchant types it, the lid opens; the food is in, the lid is shut"
@@ -67,18 +64,6 @@ day_loads() {
     robot_reports PIN_ENTRY_LID_CLOSE '"trigger":"PIN_ENTRY_CONFIRM"'
     await "the loading" "/deliveries/$delivery" .status LoadedWaitingForPilot
     robot_hears '.state.desired.pin == null'
-}
-
-
-day_delivers() {
-    say "Off to the customer, who takes the food and closes the lid"
-    ask 200 POST "/deliveries/$delivery/depart"
-    robot_stands_at "$dropoff"
-    await "the arrival" "/deliveries/$delivery" .status AtDropoff
-    lid_opens_by "/state/$serial/lid/open" \
-        "{\"source\":\"OPERATOR\",\"referenceId\":\"$delivery\"}"
-    robot_reports LID_CLOSED '"trigger":"OTHER"'
-    await "the end" "/deliveries/$delivery" .status Completed
 }
 
 

@@ -12,10 +12,7 @@ delivery_is_at_pickup() {
     ask 200 POST "/deliveries/$delivery/assign" "{\"serial\":\"$serial\"}"
     ask 200 POST "/deliveries/$delivery/depart"
 
-    say "The robot stands at the pickup: it has arrived"
-    robot_stands_at "$pickup"
-    await "the arrival" "/deliveries/$delivery" .status AtPickup
-    await "the parking" "/robots/$serial" .operationState PARKED
+    robot_arrives_at_pickup
 }
 
 
@@ -33,14 +30,7 @@ play_qr() {
     await "the loading" "/deliveries/$delivery" .status LoadedWaitingForPilot
     lid_is LID_CYCLE_COMPLETE QR
 
-    say "Off to the customer, who takes the food and closes the lid"
-    ask 200 POST "/deliveries/$delivery/depart"
-    robot_stands_at "$dropoff"
-    await "the arrival" "/deliveries/$delivery" .status AtDropoff
-    lid_opens_by "/state/$serial/lid/open" \
-        "{\"source\":\"OPERATOR\",\"referenceId\":\"$delivery\"}"
-    robot_reports LID_CLOSED '"trigger":"OTHER"'
-    await "the end" "/deliveries/$delivery" .status Completed
+    customer_takes_the_food
 
     say "What is remembered"
     history_shows

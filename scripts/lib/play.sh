@@ -154,3 +154,23 @@ history_shows() {
         ([.source, .trigger, .referenceId] | map(select(.)) |
         map(" " + .) | add // "")' <<<"$body"
 }
+
+
+robot_arrives_at_pickup() {
+    say "The robot stands at the pickup: it has arrived"
+    robot_stands_at "$pickup"
+    await "the arrival" "/deliveries/$delivery" .status AtPickup
+    await "the parking" "/robots/$serial" .operationState PARKED
+}
+
+
+customer_takes_the_food() {
+    say "Off to the customer, who takes the food and closes the lid"
+    ask 200 POST "/deliveries/$delivery/depart"
+    robot_stands_at "$dropoff"
+    await "the arrival" "/deliveries/$delivery" .status AtDropoff
+    lid_opens_by "/state/$serial/lid/open" \
+        "{\"source\":\"OPERATOR\",\"referenceId\":\"$delivery\"}"
+    robot_reports LID_CLOSED '"trigger":"OTHER"'
+    await "the end" "/deliveries/$delivery" .status Completed
+}
