@@ -252,6 +252,16 @@ class Stack:
         self.close()
 
 
+@contextlib.contextmanager
+def backends_only():
+    """A stack's Postgres and Redis, and a coco.conf for them; its port is
+    free."""
+    with Stack(only="postgres redis nginx") as stack:
+        stack.up()
+        stack.kill("nginx")
+        yield stack
+
+
 def wait_for(check, seconds=10, what="the condition", every=0.02):
     """Asks check() until it is true; returns what it said."""
     until = time.monotonic() + seconds

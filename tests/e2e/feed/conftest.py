@@ -10,7 +10,7 @@ sys.path[:0] = [os.path.dirname(__file__),
 
 from feed_field import MANY, Fleet, Nginx, Worker     # noqa: E402
 from harness import new_serial                        # noqa: E402
-from stack import Stack                               # noqa: E402
+from stack import backends_only                        # noqa: E402
 
 # Where the tests' robots are, a degree of latitude from each other.
 FAR = 10.0
@@ -18,10 +18,7 @@ FAR = 10.0
 
 @pytest.fixture(scope="module")
 def backends():
-    """Postgres and Redis, and a coco.conf for them; the port is free."""
-    with Stack(only="postgres redis nginx") as stack:
-        stack.up()
-        stack.kill("nginx")
+    with backends_only() as stack:
         yield stack
 
 

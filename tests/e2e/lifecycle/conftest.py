@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from harness import new_serial                # noqa: E402
 from master import Master                     # noqa: E402
-from stack import Stack                       # noqa: E402
+from stack import backends_only                # noqa: E402
 
 
 class Nginx(Master):
@@ -42,10 +42,7 @@ class Nginx(Master):
 
 @pytest.fixture(scope="module")
 def backends():
-    """Postgres and Redis, and a coco.conf for them; the port is free."""
-    with Stack(only="postgres redis nginx") as stack:
-        stack.up()
-        stack.kill("nginx")
+    with backends_only() as stack:
         yield stack
 
 

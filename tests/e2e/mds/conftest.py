@@ -9,16 +9,13 @@ import pytest
 sys.path[:0] = [os.path.dirname(__file__),
                 os.path.join(os.path.dirname(__file__), "..")]
 
-from mds_city import City       # noqa: E402
-from stack import Stack         # noqa: E402
+from mds_city import City            # noqa: E402
+from stack import backends_only     # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def backends():
-    """Postgres and Redis, and a coco.conf for them; the port is free."""
-    with Stack(only="postgres redis nginx") as stack:
-        stack.up()
-        stack.kill("nginx")
+    with backends_only() as stack:
         yield stack
 
 
