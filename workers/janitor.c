@@ -1,7 +1,7 @@
 /*
  * The janitor's thread: partitions and old rows by the hour, the sweep of the
- * supply and replays by the second, and what waits where nobody may take it. Must never write what a message says:
- * replays go through a lane.
+ * supply and replays by the second, and a look at what waits where nobody may
+ * take it. Must never write what a message says: replays go through a lane.
  */
 
 #include <stdlib.h>
