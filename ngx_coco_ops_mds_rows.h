@@ -21,7 +21,6 @@
 
 /* Columns of mds_vehicle (v). */
 #define NGX_COCO_MDS_VEHICLE  "v.device_id, v.serial"
-#define NGX_COCO_MDS_VEHICLE_COLUMNS  2
 
 /* Columns of mds_event (e). */
 #define NGX_COCO_MDS_EVENT                                                   \

@@ -99,12 +99,12 @@ class Field(System):
                 statuses[order].append(status)
         return statuses
 
-    def await_told(self, *orders, without=(), seconds=60):
+    def await_told(self, *orders, without=()):
         """Until each one's partner has heard all of it, and no more."""
         expected = {order: [word for word in self.to_be_told(self.find(order))
                             if word not in without] for order in orders}
         await_for("what the partners hear",
-                  lambda: same(self.told(*orders), expected), seconds, 0.1)
+                  lambda: same(self.told(*orders), expected), 60, 0.1)
         return expected
 
     def to_be_told(self, delivery):

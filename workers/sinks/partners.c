@@ -47,6 +47,8 @@ struct coco_partners_s {
     coco_partners_peer_t   peers[COCO_PARTNERS];
 };
 
+static int coco_partners_init(coco_partners_t *p, char *error,
+    size_t error_size);
 static int coco_partners_peer_init(coco_partners_t *p, coco_partner_e partner,
     char *error, size_t error_size);
 static void coco_partners_free(coco_partners_t *p);
@@ -105,53 +107,60 @@ coco_partners_start(coco_partners_t **ret, const coco_config_t *config,
 
     p->config = config;
     p->beat = coco_clock_monotonic_us();
-    p->ends_size = config->partners_concurrency * COCO_PARTNERS
-                   * COCO_PARTNERS_END_MAX + 2;
     snprintf(error, error_size, "no thread or memory for what partners are "
              "told");
+
+    if (coco_partners_init(p, error, error_size) != COCO_OK
+        || pthread_create(&p->thread, NULL, coco_partners_thread, p) != 0)
+    {
+        coco_partners_free(p);
+        return COCO_ERROR;
+    }
+
+    *ret = p;
+
+    return COCO_OK;
+}
+
+
+/* Of what it has made the caller disposes, also of a part of it. */
+static int
+coco_partners_init(coco_partners_t *p, char *error, size_t error_size)
+{
+    const coco_config_t  *config = p->config;
 
     if ((config->uber_base_url != NULL || config->doordash_base_url != NULL)
         && coco_partners_map_load(p->maps, &p->map_text, config->partners_map,
                                   error, error_size) != COCO_OK)
     {
-        goto failed;
+        return COCO_ERROR;
     }
 
     for (int i = 0; i < COCO_PARTNERS; i++) {
         if (coco_partners_peer_init(p, (coco_partner_e) i, error, error_size)
             != COCO_OK)
         {
-            goto failed;
+            return COCO_ERROR;
         }
     }
 
     p->multi = curl_multi_init();
+    p->ends_size = config->partners_concurrency * COCO_PARTNERS
+                   * COCO_PARTNERS_END_MAX + 2;
     p->ends = malloc(p->ends_size);
     p->pg = coco_pg_create(config->postgres_conninfo,
                            coco_partners_statements, COCO_P_STATEMENTS,
                            &p->stop, -1);
 
     if (p->multi == NULL || p->ends == NULL || p->pg == NULL) {
-        goto failed;
+        return COCO_ERROR;
     }
 
     /* all stay connected, and that of the tokens */
     curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS,
                       (long) config->partners_concurrency * COCO_PARTNERS + 1);
 
-    if (pthread_create(&p->thread, NULL, coco_partners_thread, p) != 0) {
-        goto failed;
-    }
-
-    *ret = p;
-
     return COCO_OK;
-
-failed:
-
-    coco_partners_free(p);
-
-    return COCO_ERROR;
 }
 
 
