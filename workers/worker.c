@@ -15,6 +15,8 @@
 #define COCO_WORKER_TASKS  (COCO_SERVICE_STATE | COCO_SERVICE_DELIVERIES)
 
 
+static int coco_worker_sources_start(coco_worker_t *w, char *error,
+    size_t error_size);
 static int coco_worker_lanes_start(coco_worker_t *w, char *error,
     size_t error_size);
 static int coco_worker_lane_start(coco_worker_t *w, coco_lane_id_e lane);
@@ -54,7 +56,6 @@ int
 coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
     char *error, size_t error_size)
 {
-    int             i;
     coco_worker_t  *w;
 
     w = calloc(1, sizeof(*w));
@@ -92,36 +93,8 @@ coco_worker_start(coco_worker_t **ret, const coco_config_t *config,
         goto failed;
     }
 
-    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
-        if (w->mqtt[i] != NULL
-            && coco_source_mqtt_start(w->mqtt[i]) != COCO_OK)
-        {
-            snprintf(error, error_size, "no thread for the session of %s",
-                     coco_worker_lanes[i]);
-            goto failed;
-        }
-    }
-
-    if (coco_worker_queues_start(w, error, error_size) != COCO_OK
-        || coco_worker_inboxes_start(w, error, error_size) != COCO_OK
-        || coco_worker_robots_start(w, error, error_size) != COCO_OK
-        || coco_worker_partners_start(w, error, error_size) != COCO_OK)
-    {
+    if (coco_worker_sources_start(w, error, error_size) != COCO_OK) {
         goto failed;
-    }
-
-    if (coco_worker_bus_start(w) != COCO_OK) {
-        snprintf(error, error_size, "no thread or memory for the bus");
-        goto failed;
-    }
-
-    if ((config->service_bits & COCO_SERVICE_MDS) != 0) {
-        w->emitter = coco_emitter_start(config);
-
-        if (w->emitter == NULL) {
-            snprintf(error, error_size, "no thread or memory for MDS");
-            goto failed;
-        }
     }
 
     atomic_store(&w->ready, true);
@@ -134,6 +107,48 @@ failed:
     coco_worker_stop(w);
 
     return COCO_ERROR;
+}
+
+
+/* What brings messages, and what sends of its own accord. */
+static int
+coco_worker_sources_start(coco_worker_t *w, char *error, size_t error_size)
+{
+    int  i;
+
+    for (i = 0; i < COCO_WORKER_SESSIONS; i++) {
+        if (w->mqtt[i] != NULL
+            && coco_source_mqtt_start(w->mqtt[i]) != COCO_OK)
+        {
+            snprintf(error, error_size, "no thread for the session of %s",
+                     coco_worker_lanes[i]);
+            return COCO_ERROR;
+        }
+    }
+
+    if (coco_worker_queues_start(w, error, error_size) != COCO_OK
+        || coco_worker_inboxes_start(w, error, error_size) != COCO_OK
+        || coco_worker_robots_start(w, error, error_size) != COCO_OK
+        || coco_worker_partners_start(w, error, error_size) != COCO_OK)
+    {
+        return COCO_ERROR;
+    }
+
+    if (coco_worker_bus_start(w) != COCO_OK) {
+        snprintf(error, error_size, "no thread or memory for the bus");
+        return COCO_ERROR;
+    }
+
+    if ((w->config->service_bits & COCO_SERVICE_MDS) != 0) {
+        w->emitter = coco_emitter_start(w->config);
+
+        if (w->emitter == NULL) {
+            snprintf(error, error_size, "no thread or memory for MDS");
+            return COCO_ERROR;
+        }
+    }
+
+    return COCO_OK;
 }
 
 
