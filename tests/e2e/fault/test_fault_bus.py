@@ -123,13 +123,14 @@ class Published:
         self.publisher.close()
         found = checks.history(system, self.fleet, acked)
         assert not found.foreign and not found.wrong_state
-        await_settled("the outbox", self.unrelayed, 0)
-        assert self.unrelayed() == 0
-        assert checks.transitions_told(system, self.fleet) == []
         await_for("the services agree", lambda: checks.agreement(
             system, self.fleet.serials) == [], 60, every=0.2)
         await_for("the newest everywhere", lambda: checks.newest(
             system, self.fleet) == [], 60, every=0.2)
+        # only now: the other process has events of its own to tell
+        await_settled("the outbox", self.unrelayed, 0)
+        assert self.unrelayed() == 0
+        assert checks.transitions_told(system, self.fleet) == []
         return len(acked), len(found.lost), len(found.duplicates)
 
 
