@@ -324,6 +324,9 @@ def spoil_event(good, headers, refused):
     refused(good, headers={**headers, "x-other": "1"})
     for word in good:
         refused({name: value for name, value in good.items() if name != word})
+    refused({**good, "data": {}})
+    if good["name"] == "DispatchEngine.SupplyEvent":
+        return                          # it has what changed, and no more
     for word in good["data"]:
         lacks = copy.deepcopy(good)
         del lacks["data"][word]
