@@ -44,6 +44,14 @@ def metric(worker, name):
                for lane in ("telemetry", "events", "webhooks"))
 
 
+def await_deleted(worker, count):
+    """The worker has its answers: an emptied queue says only that the
+    emulator has its requests. What the proxy notes is there before them."""
+    wait_for(lambda: metric(worker, "coco_sqs_deleted_total") >= count, 10,
+             "the answers")
+    assert metric(worker, "coco_sqs_deleted_total") == count
+
+
 def test_each_kind_from_each_queue(worker, queues, proxy, sql):
     a, b, c, d = serial(), serial(), serial(), serial()
     plain = heartbeat(b)
@@ -67,7 +75,7 @@ def test_each_kind_from_each_queue(worker, queues, proxy, sql):
             for s in (a, b, c, d)] == [1, 1, 0, 0]
     assert sql("select unit, status from coco.driveu_status where serial = %s",
                d) == [("streamer", "online")]
-    assert metric(one, "coco_sqs_deleted_total") == 7
+    await_deleted(one, 7)
     assert metric(one, "coco_sqs_errors_total") == 0
     assert {e[3] for e in proxy.ledger} == {200}
     receive = proxy.of("ReceiveMessage")[0][2]
@@ -93,7 +101,7 @@ def test_bad_bodies_are_set_aside_and_deleted(worker, queues, sql):
     assert {letter[1] for letter in letters} == {"sqs/state",
                                                  "sqs/connectivity"}
     assert all(letter[2] for letter in letters)
-    assert metric(one, "coco_sqs_deleted_total") == len(bad) + 2
+    await_deleted(one, len(bad) + 2)
 
 
 def test_nothing_is_deleted_before_its_commit(worker, queues, proxy, stack):
@@ -116,6 +124,7 @@ def test_nothing_is_deleted_before_its_commit(worker, queues, proxy, stack):
     finally:
         stack.restart("postgres")
     await_empty(queues["state"], seconds=30)
+    await_deleted(one, 25)
     assert len(proxy.received()) == 25
     assert sorted(proxy.deleted()) == sorted(m["ReceiptHandle"]
                                              for m in proxy.received())
