@@ -57,12 +57,37 @@ sub telemetry {
         600000000 + $steps * 100000, $ts, $ts;
 }
 
+# By how much it grew, once it is by so many at least.
+sub growth {
+    my ($name, $by, $was) = @_;
+    my %is;
+    await(sub { %is = metrics(); $is{$name} >= $$was{$name} + $by });
+    return $is{$name} - $$was{$name};
+}
+
 sub grew {
     my ($name, $by, $was, $what) = @_;
-    my %is;
-    await(sub { %is = metrics(); $is{$name} == $$was{$name} + $by });
-    is($is{$name} - $$was{$name}, $by, $what);
+    is(growth($name, $by, $was), $by, $what);
     return;
+}
+
+# By how much the loads for quotes grew by one that was made while the zone
+# was fresh for sure: by what had come before, it would still be so after it.
+sub loads_of_quote {
+    my $grown;
+    await(sub {
+        my $begun = now_ms();
+        my %was = metrics();
+        quoted();
+        my %is = metrics();
+        my ($lag) = sort { $b <=> $a } map { $was{$_} }
+            grep { /^feed_lag_/ } keys %was;
+        $grown = $is{supply_loads_total} - $was{supply_loads_total};
+        return $was{zone_fresh} && $is{zone_fresh}
+            && $lag + now_ms() - $begun < 500
+            && $is{feed_loads_total} == $was{feed_loads_total};
+    }) or return 'not fresh for long enough';
+    return $grown;
 }
 
 # This block's process has loaded the fleet: after a reload the zone is fresh
@@ -82,22 +107,25 @@ sub end {
 }
 
 sub told {
-    my $ts = now_ms();
     begin();
-    my %was = metrics();
-    tell(telemetry(1, $ts + 1));
-    stands(1, 'a robot moves');
-    tell(telemetry(7, $ts), telemetry(2, $ts + 2));
-    stands(2, 'and on; what is late counts not');
-    tell('s060-a B ' . ($ts + 3) . ' GROUNDED ------');
-    await(sub { quoted() == -1 });
-    is(quoted(), -1, 'it is grounded');
-    tell('s060-a B ' . ($ts + 4) . ' PARKED ------',
-        's060-new D 1 0 0');
-    stands(2, 'and not any more');
-    grew('feed_lines_total', 6, \%was, 'each line was taken');
-    grew('feed_loads_total', 0, \%was, 'nothing was loaded');
-    grew('supply_loads_total', 0, \%was, 'neither for a quote')
+    my ($lines, $loads) = @{ steady(sub {
+        my $ts = now_ms();
+        my %was = metrics();
+        tell(telemetry(1, $ts + 1));
+        stands(1, 'a robot moves');
+        tell(telemetry(7, $ts), telemetry(2, $ts + 2));
+        stands(2, 'and on; what is late counts not');
+        tell('s060-a B ' . ($ts + 3) . ' GROUNDED ------');
+        ok(await(sub { quoted() == -1 }), 'it is grounded');
+        tell('s060-a B ' . ($ts + 4) . ' PARKED ------',
+            's060-new D 1 0 0');
+        stands(2, 'and not any more');
+        return [map { growth(@$_, \%was) } ['feed_lines_total', 6],
+            ['feed_loads_total', 0]];
+    }) };
+    is($lines, 6, 'each line was taken');
+    is($loads, 0, 'nothing was loaded');
+    is(loads_of_quote(), 0, 'neither for a quote')
         unless $ENV{TEST_NGINX_USE_VALGRIND};   # too slow to stay fresh
     end();
     return;
@@ -105,22 +133,30 @@ sub told {
 
 sub refused {
     begin();
-    my %was = metrics();
-    redis('PUBLISH', 'coco.supply', $_)
-        for '', "nobody\ns060-a D 1 0 0\n", '@' . 'x' x 97, '@';
-    tell('s060-a', 's060-a X', "s060-a T\0", 's060-b D 1 0 0');
-    redis('PUBLISH', 'coco.invalidate', '{"serials":["s060-a","s060-none"]}');
-    redis('PUBLISH', 'coco.invalidate', '{"serials":[]}');
-    grew('feed_refused_total', 6, \%was, 'what is none is refused');
-    grew('feed_loads_total', 0, \%was, 'nothing was loaded');
+    my ($refused, $loads) = @{ steady(sub {
+        my %was = metrics();
+        redis('PUBLISH', 'coco.supply', $_)
+            for '', "nobody\ns060-a D 1 0 0\n", '@' . 'x' x 97, '@';
+        tell('s060-a', 's060-a X', "s060-a T\0", 's060-b D 1 0 0');
+        redis('PUBLISH', 'coco.invalidate', $_)
+            for '{"serials":["s060-a","s060-none"]}', '{"serials":[]}';
+        return [map { growth(@$_, \%was) } ['feed_refused_total', 6],
+            ['feed_loads_total', 0]];
+    }) };
+    is($refused, 6, 'what is none is refused');
+    is($loads, 0, 'nothing was loaded');
 
     # whatever it was to say, all may have changed
     for my $text ('{"all":true}', '{"serials":[1]}', '{"serials":"s060-a"}',
         '{', '[]', '{}', '{"some":1}')
     {
-        %was = metrics();
-        redis('PUBLISH', 'coco.invalidate', $text);
-        grew('feed_loads_total', 1, \%was, "$text: it is loaded");
+        is(steady(sub {
+            my %was = metrics();
+            redis('PUBLISH', 'coco.invalidate', $text);
+            my $grown = growth('feed_loads_total', 1, \%was);
+            await_fresh();
+            return $grown;
+        }), 1, "$text: it is loaded");
     }
     ok(await_fresh(), 'and fresh');
     end();
@@ -129,21 +165,26 @@ sub refused {
 
 sub committed {
     begin();
-    my %was = metrics();
     my $set = 'business_changed_at = clock_timestamp(),'
         . ' change_txid = pg_current_xact_id()';
-    sql("update coco.resource set $set, data = data || '{\"operationState\":"
-        . "\"GROUNDED\"}' where id = 's060-a'");
-    await(sub { quoted() == -1 });
-    is(quoted(), -1, 'it is grounded');
-    sql("update coco.resource set $set, data = data || '{\"operationState\":"
-        . "\"PARKED\"}' where id like 's060%'");
-    await(sub { quoted() >= 0 });
-    cmp_ok(quoted(), '>=', 0, 'and not any more');
-    grew('feed_lines_total', 1 + sql(
-        "select count(*) from coco.resource where id like 's060%'"), \%was,
-        'each change was read once');
-    grew('feed_loads_total', 0, \%was, 'nothing was loaded');
+    my $changes = 1 + sql(
+        "select count(*) from coco.resource where id like 's060%'");
+    my ($lines, $loads) = @{ steady(sub {
+        my %was = metrics();
+        sql("update coco.resource set $set, data = data ||"
+            . " '{\"operationState\":\"GROUNDED\"}' where id = 's060-a'");
+        ok(await(sub { quoted() == -1 }), 'it is grounded');
+
+        # by the feed: a quote may have come by a load of its own
+        growth('feed_lines_total', 1, \%was);
+        sql("update coco.resource set $set, data = data ||"
+            . " '{\"operationState\":\"PARKED\"}' where id like 's060%'");
+        ok(await(sub { quoted() >= 0 }), 'and not any more');
+        return [map { growth(@$_, \%was) } ['feed_lines_total', $changes],
+            ['feed_loads_total', 0]];
+    }) };
+    is($lines, $changes, 'each change was read once');
+    is($loads, 0, 'nothing was loaded');
     end();
     return;
 }
@@ -188,7 +229,7 @@ __DATA__
 main::told()
 --- request
 GET /metrics
---- response_body_like: coco_zone_fresh 1
+--- response_body_like: coco_zone_capacity_robots 5000
 
 
 
@@ -199,7 +240,7 @@ GET /metrics
 main::refused()
 --- request
 GET /metrics
---- response_body_like: coco_zone_fresh 1
+--- response_body_like: coco_zone_capacity_robots 5000
 
 
 
@@ -210,7 +251,7 @@ GET /metrics
 main::committed()
 --- request
 GET /metrics
---- response_body_like: coco_zone_fresh 1
+--- response_body_like: coco_zone_capacity_robots 5000
 
 
 
@@ -221,7 +262,7 @@ GET /metrics
 main::silent()
 --- request
 GET /metrics
---- response_body_like: coco_zone_fresh 1
+--- response_body_like: coco_zone_capacity_robots 5000
 
 
 

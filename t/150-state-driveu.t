@@ -34,13 +34,20 @@ add_block_preprocessor(sub {
 our $Us = now_ms() . '123';
 sql("delete from coco.webhook_inbox where payload ->> 'uuid' like 's150%'");
 
-# A statement takes its time, so that others come meanwhile.
-sql(<<'END');
-create or replace function coco.s150() returns trigger language plpgsql as $$
+# A statement takes its time, so that others come meanwhile: of a storm all,
+# also where nginx is slow to send it.
+sub pause {
+    sql(<<"END");
+create or replace function coco.s150() returns trigger language plpgsql as \$\$
 begin
-    perform pg_sleep(0.05);
+    perform pg_sleep($_[0]);
     return null;
-end $$;
+end \$\$;
+END
+}
+
+pause(0.05);
+sql(<<'END');
 create or replace trigger s150 before insert on coco.webhook_inbox
     for each statement execute function coco.s150();
 END
@@ -344,6 +351,8 @@ my $body = main::hook('parts-3');
 
 === TEST 17: many at once share their commits
 --- config eval: $::Storm
+--- init
+main::pause(0.5);
 --- user_files eval
 ">>> storm\n$::Page"
 --- request

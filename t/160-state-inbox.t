@@ -3,7 +3,10 @@
 # leaves nothing behind.
 
 use Test::Nginx::Socket;
+use Test::More;
 use Coco;
+use IO::Socket::INET;
+use Worker qw(await);
 
 no_shuffle();
 no_long_string();
@@ -19,7 +22,7 @@ add_block_preprocessor(sub {
     Coco::defaults($block);
 });
 
-# What a webhook's status asks for: a statement that takes 0.1 s, 1.2 s or ten
+# What a webhook's status asks for: a statement that takes 0.1 s, 3 s or ten
 # minutes; a row that is refused by class 23, or by class 22.
 sql("delete from coco.webhook_inbox where payload ->> 'uuid' like 's160%'");
 sql(<<'END');
@@ -27,7 +30,7 @@ create or replace function coco.s160() returns trigger language plpgsql as $$
 begin
     case new.payload ->> 'status'
         when 's160-slow' then perform pg_sleep(0.1);
-        when 's160-long' then perform pg_sleep(1.2);
+        when 's160-long' then perform pg_sleep(3);
         when 's160-stuck' then perform pg_sleep(600);
         when 's160-null' then new.provider := null;
         when 's160-zero' then new.provider := (1 / 0)::text;
@@ -82,6 +85,21 @@ sub page {
     return ">>> storm-$name\n$page";
 }
 
+# A client that asks for a page and goes away once its first webhook is being
+# stored.
+sub gone {
+    my $begun = sql('select clock_timestamp()');
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+        PeerPort => $ENV{TEST_NGINX_CLIENT_PORT}) or die "connect: $!";
+    print $socket "GET /storm-gone HTTP/1.1\r\nHost: x\r\n\r\n";
+    $socket->flush;
+    ok(await(sub { sql("select count(*) from pg_stat_activity"
+        . " where wait_event = 'PgSleep' and query_start > '$begun'") }),
+        'the first one is being stored');
+    close $socket;
+    return;
+}
+
 plan 'no_plan';
 run_tests();
 
@@ -95,12 +113,10 @@ like(stored('bad-%'), qr/^64\|/, 'those that came with refused ones');
 is(stored('bad-s160-null%'), '0|0', 'and not the refused ones');
 is(stored('bad-s160-zero%'), '0|0', 'of either class');
 is(stored('stuck%'), '0|0', 'what was given up is not stored');
-is(stored('after%'), '3|3', 'what came after it is');
+is(stored('after%'), '4|4', 'what came after it is');
 
 # its client went away before the commit
-my $until = now_ms() + 10_000;
-select undef, undef, undef, 0.05
-    while stored('gone-s160-long-1') ne '1|1' && now_ms() < $until;
+await(sub { stored('gone-s160-long-1') eq '1|1' });
 is(stored('gone-s160-long-1'), '1|1', 'what was under way is stored');
 
 sql('set client_min_messages = warning; drop function coco.s160 cascade');
@@ -133,7 +149,7 @@ qr/^(?:$id){24}$no(?:$id){20}$no$no(?:$id){20}$/
 
 === TEST 3: too late: 503 in time, and the next one is stored
 --- http_config eval
-Coco::http_config(coco_postgres_timeout => '500ms')
+Coco::http_config(coco_postgres_timeout => '2s')
 --- request eval
 [main::post('stuck', 's160-stuck'), main::post('after-1', 'online')]
 --- error_code eval
@@ -147,7 +163,7 @@ Coco::http_config(coco_postgres_timeout => '500ms')
 
 === TEST 4: too late while both statements are stuck
 --- http_config eval
-Coco::http_config(coco_postgres_timeout => '500ms')
+Coco::http_config(coco_postgres_timeout => '2s')
 --- user_files eval: main::page(stuck => 's160-stuck' => 30)
 --- request eval
 ['GET /storm-stuck', main::post('after-2', 'online')]
@@ -161,11 +177,11 @@ Coco::http_config(coco_postgres_timeout => '500ms')
 
 === TEST 5: clients that went away, while theirs is stored or waits
 --- user_files eval: main::page(gone => 's160-long' => 1, 'online' => 200)
---- request
-GET /storm-gone
---- timeout: 800ms
---- abort
---- ignore_response
+--- init
+main::gone();
+--- request eval
+main::post('after-4', 'online')
+--- error_code: 202
 
 
 

@@ -123,7 +123,7 @@ sub numbers {
 
 sub await {
     my ($holds) = @_;
-    my $until = now_ms() + 20_000;
+    my $until = now_ms() + 60_000;
     sleep 0.01 until $holds->() || now_ms() > $until;
     return;
 }
@@ -190,16 +190,24 @@ sub hold {
     return $psql;
 }
 
-# Webhooks until five wait at least.
+# Webhooks until five wait: each is one that waits, or makes a statement that
+# is held, before the next one is sent.
 sub send_until_five_wait {
     my ($name) = @_;
-    my @sockets;
-    await(sub {
+    my (@sockets, %now);
+    do {
         push @sockets, begin_post("$name-" . @sockets);
-        my %now = numbers();
-        return $now{waiting} >= 5;
-    });
+        await(sub {
+            %now = numbers();
+            return $now{waiting} + held_statements() == @sockets;
+        });
+    } while ($now{waiting} < 5 && @sockets < 50);
     return @sockets;
+}
+
+sub held_statements {
+    return sql('select count(*) from pg_locks where not granted'
+        . " and relation = 'coco.webhook_inbox'::regclass");
 }
 
 sub waiting {

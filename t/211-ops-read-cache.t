@@ -16,7 +16,7 @@ add_block_preprocessor(\&Coco::defaults);
 
 our $Locations = Coco::locations() . "location /metrics { coco_metrics; }\n";
 our $Processes = $ENV{TEST_NGINX_USE_HUP} ? 2 : 1;
-our $Window = 4000 * ($ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1);
+our $Window = 8000 * ($ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1);
 
 sub zone {
     my ($arguments, %is) = @_;
@@ -60,38 +60,47 @@ sub hit {
         return $reply->{headers}{'x-coco-cache'} eq 'MISS'
             && $reply->{content};
     });
-    my $hit = kept('s211-hit');
-    is($hit, $miss, 'the same bytes');
-    is(get('/robots/s211-hit')->{headers}{'content-type'}, 'application/json',
-        'of the same type');
-    my $head = get('/robots/s211-hit', 'HEAD');
-    is($head->{headers}{'content-length'}, length $hit, 'HEAD too');
-    is($head->{headers}{'x-coco-cache'}, 'HIT', 'from the zone');
+    is(kept('s211-hit'), $miss, 'the same bytes');
 
-    # neither what does not exist, nor what has no good name
-    is(get('/robots/s211-nobody')->{status}, 404, 'unknown') for 1, 2;
-    my %is = metrics();
-    cmp_ok($is{'documents_total{document="robot",outcome="hit"}'}, '>', 2,
-        'hits are counted');
+    # a moment that is not fresh makes misses of them, which count as such
+    my ($get, $head, $hits) = @{ steady(sub {
+        kept('s211-hit');
+        my $name = 'documents_total{document="robot",outcome="hit"}';
+        my %was = metrics();
+        my @replies = map { get('/robots/s211-hit', $_) } 'GET', 'HEAD', 'GET';
+
+        # neither what does not exist, nor what has no good name
+        is(get('/robots/s211-nobody')->{status}, 404, 'unknown') for 1, 2;
+        my %is = metrics();
+        return [@replies[0, 1], $is{$name} - $was{$name}];
+    }) };
+    is($get->{headers}{'content-type'}, 'application/json',
+        'of the same type');
+    is($head->{headers}{'content-length'}, length $miss, 'HEAD too');
+    is($head->{headers}{'x-coco-cache'}, 'HIT', 'from the zone');
+    is($hits, 3, 'hits are counted');
     return;
 }
 
 sub dropped {
+    my $percent = 10;
     robot("s211-drop-$_", copies => 1) for 'a', 'b';
-    kept("s211-drop-$_") for 'a', 'b';
 
-    robot('s211-drop-a', copies => 1, details => heartbeat(percent => 11));
-    invalidate('s211-drop-a');
-    ok(await(sub {
-        return get('/robots/s211-drop-a')->{content} =~ /"percent":11\b/;
-    }), 'an invalidation drops it');
-    got('s211-drop-b', 'HIT', 'and no other one');
+    is(steady(sub {
+        kept("s211-drop-$_") for 'a', 'b';
+        robot('s211-drop-a', copies => 1,
+            details => heartbeat(percent => ++$percent));
+        invalidate('s211-drop-a');
+        ok(await(sub { return get('/robots/s211-drop-a')->{content} =~
+            /"percent":$percent\b/ }), 'an invalidation drops it');
+        return get('/robots/s211-drop-b')->{headers}{'x-coco-cache'};
+    }), 'HIT', 'and no other one');
 
     # all of them
-    robot('s211-drop-b', copies => 1, details => heartbeat(percent => 12));
+    robot('s211-drop-b', copies => 1, details => heartbeat(percent => 7));
     publish('coco.invalidate', '{"all":true}');
     ok(await(sub {
-        return get('/robots/s211-drop-b')->{content} =~ /"percent":12\b/;
+        return get('/robots/s211-drop-b')->{content} =~ /"percent":7\b/;
     }), 'that of all drops all');
     await_fresh();
     return;
@@ -154,12 +163,14 @@ sub elsewhere {
     ok(await(sub {
         return get('/robots/s211-else')->{content} =~ /"needsPickup":true/;
     }), "is seen");
-    cmp_ok(now_ms() - $begun, '<', 1000 * ($Window / 4000), 'soon');
+    cmp_ok(now_ms() - $begun, '<', $Coco::Window / 4,
+        'long before its time is over');
     return;
 }
 
 # What a document says changes by time alone.
 sub timely {
+    await_fresh();
     known('s211-time');
     like(kept('s211-time'), qr/"online":true/, 'online');
     my $reply;
@@ -189,12 +200,14 @@ sub large {
     my $parts = join ',', map { qq("part-$_":"OK") } 1 .. 300;
     known('s211-large', details =>
         heartbeat(rest => qq(,"components":{$parts})));
-    my %before = metrics();
-    like(got('s211-large', 'MISS', 'too large to keep'), qr/part-300/, 'whole')
-        for 1, 2;
-    my %is = metrics();
-    my $name = 'document_fills_total{outcome="too_large"}';
-    is($is{$name} - $before{$name}, 2, 'is counted');
+    is(steady(sub {
+        my %before = metrics();
+        like(got('s211-large', 'MISS', 'too large to keep'), qr/part-300/,
+            'whole') for 1, 2;
+        my %is = metrics();
+        my $name = 'document_fills_total{outcome="too_large"}';
+        return $is{$name} - $before{$name};
+    }), 2, 'is counted');
     return;
 }
 
@@ -202,15 +215,17 @@ sub large {
 sub tiny {
     await_fresh();
     robot("s211-tiny-$_", details => heartbeat(percent => $_)) for 1 .. 60;
-    my ($wrong, %cache) = (0);
-    for (1 .. 3) {
-        for my $n (1 .. 60, 1 .. 3, 1 .. 3) {
+    my $wrong = 0;
+    my %cache = %{ steady(sub {
+        my %came;
+        for my $n ((1 .. 60, 1 .. 3, 1 .. 3) x 3) {
             my $reply = get("/robots/s211-tiny-$n");
             $wrong++ if $reply->{content} !~
                 /^\{"serial":"s211-tiny-$n",.*"percent": ?$n\}/;
-            $cache{$reply->{headers}{'x-coco-cache'}}++;
+            $came{$reply->{headers}{'x-coco-cache'}}++;
         }
-    }
+        return \%came;
+    }) };
     is($wrong, 0, 'each is its own');
     cmp_ok($cache{HIT} // 0, '>', 9, 'some are kept');
     cmp_ok($cache{MISS} // 0, '>', 60, 'others had to go');
@@ -266,10 +281,11 @@ sub together {
 
 sub flight {
     my ($all_missed, $fills, $good);
-    for (1 .. 10) {
+    for (1 .. 20) {
+        my $connections = connections();
         ($all_missed, $fills, $good) = together("s211-many-$_");
         is($good, 10, 'ten are answered');
-        last if $all_missed;
+        last if $all_missed && connections() == $connections;
     }
     ok($all_missed, 'ten asked while it was fresh');
     cmp_ok($fills, '<=', $Processes, 'one of each process fetched');

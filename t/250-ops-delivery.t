@@ -306,7 +306,8 @@ my $none = qr/^\{"items":\[\],"nextCursor":null\}$/;
 
 === TEST 11: a robot shows its newest delivery that is not over
 --- request eval
-['GET /robots/s250-busy', 'GET /robots/s250-free', 'GET /robots?limit=500']
+['GET /robots/s250-busy', 'GET /robots/s250-free',
+ 'GET /robots?cursor=' . Coco::cursor(0, 's250-a')]
 --- error_code eval
 [200, 200, 200]
 --- response_body_like eval
@@ -343,4 +344,3 @@ my $at = $::Now + 60001;
 [503, 503, 503]
 --- no_error_log
 [alert]
-8362

@@ -16,7 +16,7 @@ our $Now = now_ms();
 add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(http_config => Coco::http_config(
-        coco_lid_timeout => '1s')) unless defined $block->http_config;
+        coco_lid_timeout => '20s')) unless defined $block->http_config;
     $block->set_value(config => 'location /open-lid-for-load { coco_ops; }')
         unless defined $block->config;
     $block->set_value(more_headers => $Json)
@@ -132,8 +132,7 @@ main::load(main::id(0))
 [qr/could not open its lid: latch jammed\./, qr/did not report in time/,
  qr/"opened":true/, qr/The robot moves at 1\.5 m\/s\./]
 --- http_config eval
-Coco::http_config(coco_lid_timeout => '3s')
---- timeout: 8
+Coco::http_config(coco_lid_timeout => '6s')
 
 
 

@@ -68,8 +68,9 @@ sub vehicle {
 clean();
 sql("update coco.mds_progress set since = coco.from_ms($Day + 1800000),"
     . " up_to = coco.from_ms($Day + 20 * 3600000);"
-    . "select coco.state_history_partition_create((now() - $_ * interval"
-    . " '1 day')::date) from generate_series(0, 1) as $_;") for 'd';
+    . "select coco.state_history_partition_create((coco.from_ms($Day)"
+    . " + $_ * interval '1 day')::date) from generate_series(0, 1) as $_;")
+    for 'd';
 
 vehicle(1, 's390-a', 'available', 60);
 vehicle(2, 's390-b', 'removed', 89 * 60);

@@ -42,8 +42,7 @@ sub clean {
 
 clean();
 sql("update coco.mds_progress set since = coco.from_ms($Day), up_to = now();"
-    . "select coco.state_history_partition_create((now() - interval '1 day')"
-    . "::date);"
+    . "select coco.state_history_partition_create(coco.from_ms($Day)::date);"
 
     # 2,300 vehicles, of which few have moved
     . "insert into coco.mds_vehicle (serial, device_id, registered_at, memory,"

@@ -204,7 +204,7 @@ GET /partners/doordash/
 
 === TEST 2: refused, away, and those who may not
 --- http_config eval: Partner::partner_http()
---- config eval: Partner::partner_server('proxy_read_timeout 15s' => 'proxy_read_timeout 2s')
+--- config eval: Partner::partner_server('proxy_read_timeout 15s' => 'proxy_read_timeout 5s')
 --- init
 main::refused(); main::silent();
 --- request

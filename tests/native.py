@@ -10,7 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("COCO_BUILD", os.path.join(ROOT, "build"))
 
 
-def until(what, seconds=20):
+def until(what, seconds=60):
     """Waits for what() to be true; fails with its name."""
     end = time.monotonic() + seconds
     while True:

@@ -105,7 +105,7 @@ class Stack:
                 self.environment.pop(name, None)
         self.environment.update(environment or {})
 
-    def coco(self, *words, check=True, timeout=180):
+    def coco(self, *words, check=True, timeout=600):
         """Runs ./coco stack WORDS; returns its standard output."""
         done = subprocess.run([COCO, "stack", *words], env=self.environment,
                               stdin=subprocess.DEVNULL, text=True,
@@ -262,7 +262,7 @@ def backends_only():
         yield stack
 
 
-def wait_for(check, seconds=10, what="the condition", every=0.02):
+def wait_for(check, seconds=60, what="the condition", every=0.02):
     """Asks check() until it is true; returns what it said."""
     until = time.monotonic() + seconds
     while True:

@@ -26,6 +26,11 @@ $secret .= "\n";
 # Under valgrind all takes longer, also until a heartbeat counts as old.
 my $slow = $ENV{TEST_NGINX_USE_VALGRIND};
 
+# s, how long nginx may be silent: not the runner's 3, which a busy machine
+# can take. Blocks whose silence is the question say a time of their own.
+Test::Nginx::Socket::timeout(20)
+    if defined &Test::Nginx::Socket::timeout && !$ENV{TEST_NGINX_TIMEOUT};
+
 # how long a robot counts as heard, ms: the directive's default, if not slow
 our $Window = $slow ? 1200_000 : 60_000;
 
@@ -254,7 +259,9 @@ sub cursor {
 }
 
 
-# http_config; members override a directive's arguments, undef drops it.
+# http_config; members override a directive's arguments, undef drops it. The
+# backends are given more time than by default, so that a busy machine is not
+# taken for one that has lost them.
 sub http_config {
     my (%is) = @_;
     my $redis = "127.0.0.1:$ENV{TEST_NGINX_REDIS_PORT}";
@@ -262,8 +269,8 @@ sub http_config {
         . " user=coco dbname=coco";
     my %all = (coco_redis => $redis, coco_postgres => qq("$postgres"),
         coco_auth_key => $ENV{TEST_NGINX_COCO_KEY},
-        $slow ? (coco_redis_timeout => '10s', coco_postgres_timeout => '10s',
-            coco_online_window => "${Window}ms",
+        coco_redis_timeout => '10s', coco_postgres_timeout => '10s',
+        $slow ? (coco_online_window => "${Window}ms",
             coco_heartbeat_ttl => 2 * $Window . 'ms') : (), %is);
     return join '', map { "$_ $all{$_};\n" }
         grep { defined $all{$_} } sort keys %all;

@@ -69,7 +69,7 @@ sub metrics {
 
 sub await {
     my ($holds, $seconds) = @_;
-    my $until = now_ms() + 1000 * ($seconds // 20);
+    my $until = now_ms() + 1000 * ($seconds // 60);
 
     sleep 0.01 until $holds->() || now_ms() > $until;
     return;
@@ -103,7 +103,7 @@ sub ask {
 # "status body", "none" when nothing came in time.
 sub answer {
     my ($socket, $seconds) = @_;
-    my $until = now_ms() + 1000 * ($seconds // 20);
+    my $until = now_ms() + 1000 * ($seconds // 60);
     my ($all, $more) = ('', 1);
 
     while ($more && now_ms() < $until) {

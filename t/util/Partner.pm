@@ -227,7 +227,7 @@ sub chunked {
 
 sub own {
     my ($uri) = @_;
-    my $reply = HTTP::Tiny->new(timeout => 20)->get(
+    my $reply = HTTP::Tiny->new(timeout => 60)->get(
         "http://127.0.0.1:$port$uri");
     die "partner: $$reply{status} $$reply{content}" unless $$reply{success};
     return decode_json($$reply{content});
@@ -290,7 +290,7 @@ sub header {
 # The reply of HTTP::Tiny; JSON is decoded.
 sub call {
     my ($method, $path, $content, %headers) = @_;
-    $http //= HTTP::Tiny->new(timeout => 30, max_redirect => 0);
+    $http //= HTTP::Tiny->new(timeout => 60, max_redirect => 0);
     my $reply = $http->request($method,
         "http://127.0.0.1:$ENV{TEST_NGINX_CLIENT_PORT}$path",
         { headers => { %{ header() }, %headers },
@@ -336,7 +336,7 @@ sub problem {
 
 sub await {
     my ($holds) = @_;
-    my $until = time + 20;
+    my $until = time + 60;
     while (time < $until) {
         my $is = $holds->();
         return $is if $is;

@@ -14,7 +14,7 @@ use Time::HiRes qw(sleep);
 
 use Exporter 'import';
 our @EXPORT = qw(worker_start worker_kill worker_bye publish tell invalidate
-    get metrics await await_fresh);
+    get metrics await await_fresh connections steady);
 
 our $Name = "t-worker-$$";
 my ($pid, $owner, $http, %sockets);
@@ -100,7 +100,7 @@ sub metrics {
 
 sub await {
     my ($holds) = @_;
-    my $until = now_ms() + 20_000;
+    my $until = now_ms() + 60_000;
     while (now_ms() < $until) {
         my $is = $holds->();
         return $is if $is;
@@ -115,6 +115,43 @@ sub await_fresh {
     my ($fresh) = @_;
     return await(sub { my %is = metrics();
         return $is{zone_fresh} == ($fresh // 1) });
+}
+
+
+# How often the feed has been connected, by the log of this block.
+sub connections {
+    open my $log, '<', Test::Nginx::Socket::server_root() . '/logs/error.log'
+        or die "log: $!";
+    return scalar grep { /\[notice\].* connected.*redis subscription/ } <$log>;
+}
+
+
+# What a sub returns that ran from begin to end while nothing cut the feed: a
+# process that gets no time loses the feed, and loads the fleet anew when it is
+# back. It is run again if that was so, or if a document was not served from
+# the zone as this was not fresh.
+sub steady {
+    my ($run) = @_;
+    my $is;
+
+    for (1 .. 20) {
+        my ($connections, $at) = (connections(), now_ms());
+        my (%was, %now);
+
+        # a PING of since then is answered: the connection has begun its load,
+        # if there was one to begin, and that has ended
+        await(sub {
+            my $begun = now_ms();
+            %was = metrics();
+            return $was{zone_fresh} && $begun - $at >
+                $was{'feed_lag_milliseconds{feed="workers"}'};
+        });
+        $is = $run->();
+        %now = metrics();
+        last if connections() == $connections && $now{zone_fresh}
+            && !grep { /outcome="stale"/ && $now{$_} != $was{$_} } keys %now;
+    }
+    return $is;
 }
 
 

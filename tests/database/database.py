@@ -9,14 +9,15 @@ import uuid
 import psycopg2
 import psycopg2.extras
 from psycopg2.extras import Json
+from tables import emptied
 
 psycopg2.extras.register_uuid()
 
 EMPTIED = ("robot_operation", "robot_state_history", "fleet_robot",
            "robot_state", "robot_shadow", "lid_robot", "outbox",
-           "idempotency_key", "delivery", "delivery_attempt",
-           "delivery_event", "demand", "quote", "resource",
-           "external_robot_mapping", "partner_push")
+           "idempotency_key", "partner_push", "demand", "delivery_attempt",
+           "delivery_event", "delivery", "quote", "resource",
+           "external_robot_mapping")
 
 PLACES = {"pickup": {"latitude": 52.1, "longitude": 13.1},
           "dropoff": {"latitude": 52.2, "longitude": 13.2}}
@@ -76,7 +77,7 @@ class Database:
         self.connection.close()
 
     def empty(self):
-        self.rows("truncate " + ", ".join("coco." + t for t in EMPTIED))
+        self.rows(emptied(*EMPTIED))
 
     def rows(self, query, *values):
         self.cursor.execute(query, values or None)

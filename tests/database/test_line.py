@@ -25,7 +25,7 @@ def core():
 
     def read(lines):
         said = subprocess.run([path], input="\n".join(lines) + "\n",
-                              text=True, check=True, timeout=20,
+                              text=True, check=True, timeout=60,
                               stdout=subprocess.PIPE).stdout.splitlines()
         assert not [line for line in said if line.startswith("refused")], said
         return list(zip(said[::2], said[1::2]))

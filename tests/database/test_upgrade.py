@@ -205,7 +205,7 @@ def worker(server, tmp_path):
 
 
 def await_told(db):
-    wait_for(lambda: db.value("select count(*) from coco.mds_fact") == 0, 30,
+    wait_for(lambda: db.value("select count(*) from coco.mds_fact") == 0, 60,
              "facts that are told")
 
 

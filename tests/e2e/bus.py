@@ -22,7 +22,7 @@ AMQP_AWAY = (pika.exceptions.AMQPError, pika.exceptions.ReentrancyError,
 
 def connect(url):
     parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.stack_timeout = 5
+    parameters.socket_timeout = parameters.stack_timeout = 30
     parameters.blocked_connection_timeout = 30
     return pika.BlockingConnection(parameters)
 

@@ -36,7 +36,7 @@ def new_serial(prefix="e2e"):
     return "%s-%s-%d" % (prefix, _run, next(_numbers))
 
 
-def await_for(what, probe, seconds=15, every=0.02):
+def await_for(what, probe, seconds=60, every=0.02):
     """Polls until probe() is true and returns that. A backend that is away, or
     an assertion that fails, counts as not yet; the last one is shown."""
     deadline, last = time.monotonic() + seconds, None
@@ -77,7 +77,7 @@ def connectivity(serial=None, unit="streamer", status="online", uuid=None,
 def metric(url, name, lane):
     """Of the worker whose metrics are there, None when it is away."""
     try:
-        text = requests.get(url, timeout=2).text
+        text = requests.get(url, timeout=10).text
     except requests.RequestException:
         return None
     for line in text.splitlines():
@@ -143,7 +143,7 @@ class System:
         return self.call("GET", path, status, params=params)
 
     def call(self, method, path, status=200, **kwargs):
-        reply = self.http.request(method, self.url + path, timeout=15,
+        reply = self.http.request(method, self.url + path, timeout=30,
                                   **kwargs)
         assert reply.status_code == status, (
             "%s %s: %d %s" % (method, path, reply.status_code, reply.text))
@@ -191,7 +191,7 @@ class System:
             "        select * from coco.state_history_late where serial = %s)"
             "       as h order by date, id", serial, serial)
 
-    def await_history(self, serial, ts, count=1, seconds=15):
+    def await_history(self, serial, ts, count=1, seconds=60):
         await_for("heartbeat %s %d in the history" % (serial, ts), lambda: [
             row[0] for row in self.history(serial)].count(ts) == count,
             seconds)
@@ -201,7 +201,7 @@ class System:
         text = self.redis.get("robot.heartbeat.cache." + serial)
         return text and json.loads(text)
 
-    def await_cached(self, serial, ts, seconds=15):
+    def await_cached(self, serial, ts, seconds=60):
         return await_for("heartbeat %s %d in Redis" % (serial, ts), lambda: (
             lambda c: c and c["ts"] == ts and c)(self.cached(serial)), seconds)
 
@@ -209,7 +209,7 @@ class System:
         """A metric of the worker, None when it is away."""
         return metric(self.metrics_url, name, lane)
 
-    def raw(self, data, seconds=10):
+    def raw(self, data, seconds=30):
         """Sends bytes to nginx as they are; (status, headers, body) of the
         first answer, status None when it only closed."""
         address = urlsplit(self.url)

@@ -54,7 +54,7 @@ class Master:
         await_for("new workers", lambda: self.workers() - old)
         return old
 
-    def quit(self, seconds=10):
+    def quit(self, seconds=60):
         """Gracefully; returns how long it took."""
         begun = time.monotonic()
         self.process.send_signal(signal.SIGQUIT)
@@ -64,4 +64,4 @@ class Master:
     def close(self):
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)

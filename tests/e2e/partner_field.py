@@ -104,7 +104,7 @@ class Field(System):
         expected = {order: [word for word in self.to_be_told(self.find(order))
                             if word not in without] for order in orders}
         await_for("what the partners hear",
-                  lambda: same(self.told(*orders), expected), 60, 0.1)
+                  lambda: same(self.told(*orders), expected), 120, 0.1)
         return expected
 
     def to_be_told(self, delivery):
@@ -155,7 +155,7 @@ class Field(System):
         return self.call("POST", "/deliveries/%s/%s" % (delivery["id"], word),
                          json=body or None)
 
-    def await_status(self, delivery, status, seconds=30):
+    def await_status(self, delivery, status, seconds=60):
         await_for("%s of %s" % (status, delivery["externalId"]), lambda:
                   self.get("/deliveries/" + delivery["id"])["status"]
                   == status, seconds)

@@ -25,7 +25,7 @@ class Queues:
 
     def call(self, operation, **body):
         reply = self.http.post(
-            self.endpoint, timeout=15, data=json.dumps(body), headers={
+            self.endpoint, timeout=30, data=json.dumps(body), headers={
                 "Content-Type": "application/x-amz-json-1.0",
                 "X-Amz-Target": "AmazonSQS." + operation})
         assert reply.status_code == 200, (operation, reply.text)

@@ -18,11 +18,11 @@ def stack():
         yield one.up()
 
 
-def play(stack, *words, patience=15):
+def play(stack, *words, patience=45):
     return subprocess.run(
         [*PLAY, *words], env=dict(stack.environment,
                                  COCO_PLAY_PATIENCE=str(patience)),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400)
 
 
 def test_all_flows_come_out(stack):
@@ -57,7 +57,8 @@ def test_a_day_with_uber_comes_out(stack):
 def test_a_step_that_fails_is_named(stack):
     stack.kill("worker")
     try:
-        done = play(stack, "magic", patience=1)
+        # of whole seconds: of one, nothing may be left for the step before
+        done = play(stack, "magic", patience=4)
     finally:
         stack.restart("worker")
     assert done.returncode == 1

@@ -46,9 +46,9 @@ def test_env_names_what_answers(spaced):
                         "COCO_SQS_STATE_QUEUE_URL",
                         "COCO_SQS_CONNECTIVITY_QUEUE_URL",
                         "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-    assert requests.get(env["COCO_HTTP"] + "/readyz", timeout=5).ok
+    assert requests.get(env["COCO_HTTP"] + "/readyz", timeout=30).ok
     assert "coco_mqtt_connected" in requests.get(env["COCO_METRICS"],
-                                                 timeout=5).text
+                                                 timeout=30).text
     assert redis.Redis.from_url(env["COCO_REDIS_URL"]).ping()
     assert os.path.getsize(env["COCO_JWT_KEY_FILE"]) > 0
 
@@ -69,8 +69,8 @@ def test_env_survives_a_shell(spaced):
 
 def test_the_token_opens_and_no_token_does_not(spaced):
     url = spaced.http + "/robots"
-    assert requests.get(url, headers=spaced.headers, timeout=5).ok
-    assert requests.get(url, timeout=5).status_code == 401
+    assert requests.get(url, headers=spaced.headers, timeout=30).ok
+    assert requests.get(url, timeout=30).status_code == 401
 
 
 def test_up_again_changes_nothing(spaced):
@@ -106,8 +106,8 @@ def test_kill_stays_down_until_restart(spaced, name):
     spaced.restart(name)
     assert alive(spaced.pid(name)) and spaced.pid(name) != pid
     spaced.coco("status")
-    wait_for(lambda: requests.get(spaced.http + "/readyz", timeout=5).ok,
-             15, "readyz after %s was killed" % name)
+    wait_for(lambda: requests.get(spaced.http + "/readyz", timeout=30).ok,
+             60, "readyz after %s was killed" % name)
 
 
 def test_a_killed_nginx_leaves_no_worker(spaced):
@@ -142,7 +142,7 @@ def test_partners_are_simulated_or_played():
 
 def token(stack, form):
     return requests.post(stack.partners + "/oauth/v2/token", data=form,
-                         timeout=5)
+                         timeout=30)
 
 
 @pytest.mark.parametrize("name, value", [

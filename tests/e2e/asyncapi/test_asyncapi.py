@@ -41,7 +41,7 @@ class Overheard:
         self.client.connect("127.0.0.1", port)
         self.client.subscribe("#", 1)
         self.client.loop_start()
-        assert self.subscribed.wait(10)
+        assert self.subscribed.wait(60)
 
     def close(self):
         self.client.disconnect()
@@ -162,6 +162,7 @@ class Traffic:
 
             system.open_lid(robot)
             robot.report("LID_CLOSED")
+            system.settle(robot)
             robot.clock(ahead=now_ms() + 2100)
             for _ in range(2):
                 robot.shows(AWAY, lid={"open": True})
@@ -179,7 +180,7 @@ class Traffic:
         system.publish((self.serial(), heartbeat(now_ms())))
         await_for("the outbox is out", lambda: system.value(
             "select count(*) = 0 and (select count(*) >= 8 from coco.outbox)"
-            "  from coco.outbox where relayed_at is null"), 20)
+            "  from coco.outbox where relayed_at is null"))
         await_for("every heartbeat on the bus", lambda: {
             message.key for message in list(self.bound.messages)
             if message.channel == "IoT.Heartbeat"} >= {self.serials[-1]})

@@ -77,8 +77,9 @@ class Field(System):
         return self.call("POST", "/demands", 201, json={
             **PLACES, "serial": serial, **members})["id"]
 
-    def await_seen(self, probe, seconds=2):
-        """Of what was acknowledged: hosts see it soon."""
+    def await_seen(self, probe, seconds=60):
+        """Of what was acknowledged: how soon hosts see it is for test_stale to
+        judge."""
         await_for("it is seen", probe, seconds)
 
     def await_quotable(self, robot, url=None):
@@ -144,7 +145,7 @@ class Robot:
         self.field.publish((self.serial, {"type": kind, "ts": now_ms(),
                                           **members}), kind="events")
 
-    def shown(self, seconds=15, **members):
+    def shown(self, seconds=60, **members):
         """The members are so in GET /supply, in coco.resource, and the bus
         told of each since the last heartbeat or patch. A function for a value
         is a check."""

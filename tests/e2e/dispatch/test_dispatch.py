@@ -2,21 +2,24 @@
 promised to once, whoever asks at the same time."""
 
 import collections
-import random
+import itertools
 import threading
+import time
+import uuid
 
 import requests
 
 from harness import await_for, new_serial, now_ms
 
 ROBOTS, CALLERS = 12, 30
-PATIENCE = 20           # how often a caller that is told to asks again
+PATIENCE = 60           # s for which a caller that is told to asks again
+
+_places = itertools.count()
 
 
 def fleet(system, count):
     """So many usable robots around a place where nobody else is."""
-    place = {"latitude": -50 + random.random(),
-             "longitude": 80 + random.random()}
+    place = {"latitude": -50.0 + next(_places), "longitude": 80.3}
     serials = [new_serial("dispatch") for _ in range(count)]
     system.publish(*((serial, {
         "ts": now_ms(), "state": "PARKED", "battery": {"percent": 80},
@@ -41,19 +44,23 @@ def together(count, call):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(2 * PATIENCE)
     assert len(replies) == count
     return replies
 
 
 def post(system, path, body):
-    """As often as it is told to come again."""
-    for _ in range(PATIENCE):
+    """As long as it is told to come again: under a key, for what was not
+    answered may have been done."""
+    until = time.monotonic() + PATIENCE
+    headers = dict(system.http.headers, **{
+        "Idempotency-Key": str(uuid.uuid4())})
+    while True:
         reply = requests.post(system.url + path, json=body, timeout=30,
-                              headers=system.http.headers)
-        if reply.status_code != 503:
+                              headers=headers)
+        if reply.status_code != 503 or time.monotonic() > until:
             break
-        assert reply.headers["Retry-After"]
+        time.sleep(int(reply.headers["Retry-After"]) / 10)
     assert reply.status_code in (200, 201), reply.text
     return reply.json()
 

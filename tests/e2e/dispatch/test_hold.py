@@ -16,7 +16,7 @@ from harness import await_for, now_ms
 ALONE = {"latitude": 59.0, "longitude": 18.0}
 LIFETIME = 2            # s
 HOLDS = 50
-PATIENCE = 50           # how often who is told to comes again
+PATIENCE = 60           # s for which who is told to comes again
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +64,23 @@ def release(field, quote, status=204, url=None):
 
 def test_held_and_released(field, robots, long_host):
     robot, = robots(1)
+    asked = now_ms()
     quote = field.quote(ALONE, hold=True)
     assert quote["serial"] == robot.serial
-    assert 58000 < quote["expiresAt"] - now_ms() <= 60000
+    # nginx looks at the clock once for all that happens at a time
+    assert asked - 500 <= quote["expiresAt"] - 60000 <= now_ms()
     assert robot.reasons() == ["HELD"]
 
     # at once here, soon elsewhere
     assert not field.quote(ALONE)["feasible"]
     assert not field.quote(ALONE, hold=True)["feasible"]
     await_for("it is seen", lambda: not field.quote(
-        ALONE, url=long_host.http)["feasible"], 1)
+        ALONE, url=long_host.http)["feasible"])
 
     release(field, quote, url=long_host.http)
     assert robot.reasons() == []
     assert field.quote(ALONE, url=long_host.http)["feasible"]
-    await_for("it is seen", lambda: field.quote(ALONE)["feasible"], 1)
+    await_for("it is seen", lambda: field.quote(ALONE)["feasible"])
     release(field, quote)
     release(field, {"quoteId": uuid.uuid4()}, 404)
 
@@ -89,8 +91,7 @@ def test_held_until_it_is_over(field, robots, host):
     assert quote["serial"] == robot.serial
     for url in (host.http, None):
         await_for("it is free again",
-                  lambda: field.quote(ALONE, url=url)["feasible"],
-                  LIFETIME + 1)
+                  lambda: field.quote(ALONE, url=url)["feasible"])
         assert now_ms() >= quote["expiresAt"] - 1
     assert robot.reasons() == []
 
@@ -135,9 +136,12 @@ def test_many_at_once_on_two_hosts(field, robots, long_host, count):
     def hold(i):
         url = (field.url, long_host.http)[i % 2]
         with requests.Session() as session:
-            session.headers.update(field.http.headers)
+            # what was not answered may have been done
+            session.headers.update(field.http.headers, **{
+                "Idempotency-Key": str(uuid.uuid4())})
             barrier.wait()
-            for _ in range(PATIENCE):
+            until = time.monotonic() + PATIENCE
+            while time.monotonic() < until:
                 reply = session.post(url + "/quote", timeout=30, json={
                     "pickup": ALONE, "dropoff": ALONE, "hold": True})
                 if reply.status_code != 503:
@@ -161,8 +165,8 @@ def test_many_at_once_on_two_hosts(field, robots, long_host, count):
         return field.call("POST", "/plan", json={"demands": [
             {"id": "1", "pickup": ALONE, "dropoff": ALONE}]})
 
-    # what the other host holds is known within a second
-    await_for("none is left", lambda: planned()["assignments"] == [], 1)
+    # what the other host holds is known soon
+    await_for("none is left", lambda: planned()["assignments"] == [])
     assert [one["demandId"] for one in planned()["unassigned"]] == ["1"]
     for quote in quotes:
         if quote["feasible"]:

@@ -7,6 +7,7 @@ from dispatch_field import EVENT, FIELDS, PLACES, Robot
 from harness import await_for, now_ms
 
 STALE = 60000           # ms; coco_online_window
+SOON = 10000            # ms; in which all have seen what is so until then
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_telemetry(field, robot):
 
 def test_online_and_offline(field, robot):
     """Heard so long ago that its time is over soon."""
-    late = Robot(field, ago=STALE - 3000)
+    late = Robot(field, ago=STALE - SOON)
     late.shown(status="ONLINE")
     late.shown(status="OFFLINE")
     assert now_ms() - late.ts >= STALE
@@ -123,7 +124,7 @@ def test_demands_to_come(field, robot):
         {**second.demand(), "type": "PENDING"}]
     assert second.demand()["type"] == "ACTIVE"
 
-    ready = now_ms() + 3000
+    ready = now_ms() + SOON
     later = field.demand(robot.serial, readyAt=ready)
     robot.shown(futureDemand=types((second.id, "PENDING"),
                                    (later, "SCHEDULED")))

@@ -22,7 +22,7 @@ def stored(system, serials):
                         serials, serials)
 
 
-def await_stored(system, serials, count, patience=45):
+def await_stored(system, serials, count, patience=90):
     """Waits until so many are in, or nothing has moved for `patience` s."""
     seen, moved = -1, time.monotonic()
     while seen < count and time.monotonic() < moved + patience:

@@ -36,7 +36,7 @@ def field(broken_field):
             field.stack.pid(name)
         except FileNotFoundError:
             field.stack.restart(name)
-    await_for("nginx is ready", lambda: field.system.get("/readyz"), 30)
+    await_for("nginx is ready", lambda: field.system.get("/readyz"))
     field.worker.await_connected()
     return field
 

@@ -46,7 +46,7 @@ class Ground:
                 self.stack.pid(name)
             except FileNotFoundError:
                 self.stack.restart(name)
-        await_for("nginx is ready", lambda: self.system.get("/readyz"), 30)
+        await_for("nginx is ready", lambda: self.system.get("/readyz"))
 
 
 class Load(threading.Thread):
@@ -83,17 +83,19 @@ def break_while(load, progress, under_way, fault, count, dice):
     return hits
 
 
-def await_settled(what, count, enough, patience=45):
+def await_settled(what, count, enough, patience=90):
     """Waits until count() has reached it, or nothing moves for that many
-    seconds: then the caller's checks tell what is amiss."""
+    seconds: then the caller's checks tell what is amiss. Returns what it was
+    at last."""
     seen, moved = None, time.monotonic()
     while time.monotonic() < moved + patience:
         now = await_for(what, lambda: (count(),))[0]
         if now == enough:
-            return
+            break
         if now != seen:
             seen, moved = now, time.monotonic()
         time.sleep(0.1)
+    return now
 
 
 class Service:
@@ -124,7 +126,7 @@ class Service:
         def connected():
             assert self.alive(), "coco-worker ended: see " + self.log
             return metric(self.metrics_url, "coco_bus_connected", "bus")
-        await_for("the service is connected to the broker", connected, 30)
+        await_for("the service is connected to the broker", connected)
 
     def signal(self, number):
         self.process.send_signal(number)

@@ -72,7 +72,7 @@ class Player:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL)
         await_for("a partner", lambda: requests.get(self.url + "/control",
-                                                    timeout=2).ok, 30)
+                                                    timeout=2).ok)
 
     def kill(self):
         """SIGKILL; does nothing when it does not run."""

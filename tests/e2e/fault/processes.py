@@ -14,9 +14,12 @@ ZONE = 64 << 20         # coco_zone of coco.conf
 
 def workers(stack):
     """Pids, the oldest first."""
-    master = stack.pid("nginx")
-    with open("/proc/%d/task/%d/children" % (master, master)) as file:
-        return [int(pid) for pid in file.read().split()]
+    return children(stack.pid("nginx"))
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(child) for child in file.read().split()]
 
 
 def reload(stack):
@@ -106,6 +109,34 @@ def zone(pid):
         yield memory, begin
     finally:
         os.close(memory)
+
+
+def stop_outside(pid):
+    """Stops it where it does not have the mutex of the zone: the others would
+    wait for it."""
+    with zone(pid) as (memory, begin):
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            await_stopped(pid)
+            if int.from_bytes(os.pread(memory, 8, begin), "little") != pid:
+                return
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.002)
+
+
+def stop_family(pid):
+    """Stops a process, and its children once it makes no more: those that end
+    meanwhile can be signalled until it goes on."""
+    os.kill(pid, signal.SIGSTOP)
+    await_stopped(pid)
+    for child in children(pid):
+        os.kill(child, signal.SIGSTOP)
+
+
+def continue_family(pid):
+    for child in children(pid):
+        os.kill(child, signal.SIGCONT)
+    os.kill(pid, signal.SIGCONT)
 
 
 def await_stopped(pid):

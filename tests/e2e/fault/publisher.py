@@ -79,7 +79,7 @@ class Publisher:
     def _connect(self, deadline):
         while True:
             try:
-                sock = socket.create_connection(("127.0.0.1", self.port), 5)
+                sock = socket.create_connection(("127.0.0.1", self.port), 30)
                 break
             except ConnectionRefusedError:
                 if time.monotonic() > deadline:

@@ -128,8 +128,7 @@ class Published:
         await_for("the newest everywhere", lambda: checks.newest(
             system, self.fleet) == [], 60, every=0.2)
         # only now: the other process has events of its own to tell
-        await_settled("the outbox", self.unrelayed, 0)
-        assert self.unrelayed() == 0
+        assert await_settled("the outbox", self.unrelayed, 0) == 0
         assert checks.transitions_told(system, self.fleet) == []
         return len(acked), len(found.lost), len(found.duplicates)
 
@@ -172,9 +171,9 @@ def test_fault(split, dice, capsys, kind):
                        lambda: split.kill(*KINDS[kind]), faults, dice)
     acknowledged, lost, duplicates = one.check()
     serials = one.fleet.serials
-    await_settled("what the queue sees", lambda: sightings(
-        split.system, split.bound.messages, serials), (0, 0), 15)
-    missed, disordered = sightings(split.system, split.bound.messages, serials)
+    missed, disordered = await_settled(
+        "what the queue sees", lambda: sightings(
+            split.system, split.bound.messages, serials), (0, 0))
     with capsys.disabled():
         print("\n  %-30s lost=%d duplicates=%d missed=%d disordered=%d "
               "acknowledged=%d faults=%d hits=%d seed=%s" % (
@@ -221,7 +220,7 @@ def test_sightings_find(split):
     one.check()
     system, serials = split.system, one.fleet.serials
     await_for("all seen", lambda: sightings(
-        system, split.bound.messages, serials) == (0, 0))
+        system, split.bound.messages, serials) == (0, 0), 60)
     messages, places = list(split.bound.messages), {}
 
     # two events of a kind and a robot change places, then one is gone

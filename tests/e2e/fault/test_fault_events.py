@@ -8,7 +8,7 @@ from harness import await_for, new_serial, now_ms
 from publisher import Publisher
 
 BACKLOG = 50000
-AT_ONCE = 2.0           # seconds from publish to stored
+AT_ONCE = 5.0           # seconds from publish to stored, on any machine
 
 
 def test_event_overtakes_a_deep_backlog(field, capsys):
@@ -20,7 +20,8 @@ def test_event_overtakes_a_deep_backlog(field, capsys):
     publisher.close()
     field.worker.start()
     field.worker.await_connected(lanes=("events",))
-    await_for("telemetry flows", lambda: checks.stored(system, fleet.serials))
+    await_for("telemetry flows",
+              lambda: checks.stored(system, fleet.serials), 60)
 
     serial = new_serial("event")
     began = time.monotonic()
@@ -28,7 +29,7 @@ def test_event_overtakes_a_deep_backlog(field, capsys):
                    kind="events")
     await_for("the event", lambda: system.value(
         "select count(*) from coco.lid_cycle_event_history"
-        " where serial = %s", serial) == 1, 30)
+        " where serial = %s", serial) == 1)
     took = time.monotonic() - began
     waiting = BACKLOG - checks.stored(system, fleet.serials)
     with capsys.disabled():
@@ -36,5 +37,5 @@ def test_event_overtakes_a_deep_backlog(field, capsys):
               % (took * 1000, waiting))
     assert waiting > 0, "the backlog was gone: this run proves nothing"
     assert took < AT_ONCE
-    await_for("the backlog is in", lambda: checks.stored(
-        system, fleet.serials) == BACKLOG, 60, every=0.2)
+    checks.await_stored(system, fleet.serials, BACKLOG)
+    assert checks.stored(system, fleet.serials) == BACKLOG

@@ -72,7 +72,7 @@ def test_fault(kafka, dice, capsys, kind):
     publisher.close()
     await_settled("the history", stored, len(acked))
     found = checks.history(system, fleet, acked)
-    await_settled("the topic", lambda: len(acked - raw(kafka, serials)), 0, 15)
+    await_settled("the topic", lambda: len(acked - raw(kafka, serials)), 0)
     missing = acked - raw(kafka, serials)
     with capsys.disabled():
         print("\n  %-30s lost=%d duplicates=%d missing=%d acknowledged=%d "
@@ -99,5 +99,6 @@ def test_raw_as_the_robot_sent_it(kafka):
     system.publish((serial, payload))
     seen = await_for("it in the topic", lambda: [
         message.payload for message in bus.kafka_read(
-            kafka.env["COCO_KAFKA_BROKERS"], TOPIC) if message.key == serial])
+            kafka.env["COCO_KAFKA_BROKERS"], TOPIC) if message.key == serial],
+        60)
     assert set(seen) == {payload}

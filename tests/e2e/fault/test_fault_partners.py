@@ -281,7 +281,7 @@ class Refusals:
         for status in self.actor.bring(delivery, (robot, robot), gives=0):
             await_for("%s of %s" % (status, external),
                       lambda: self.state(external, status) ==
-                      ("REFUSED" if status in refused else "DELIVERED"), 30)
+                      ("REFUSED" if status in refused else "DELIVERED"))
             following = [step[2] for step in WAY] + [None]
             following = following[following.index(status) + 1
                                   if status != "Created" else 0]
@@ -318,7 +318,7 @@ class Refusals:
 
     def await_state(self, external, status, state):
         await_for("%s of %s is %s" % (status, external, state), lambda:
-                  self.state(external, status) == state, 30)
+                  self.state(external, status) == state)
 
 
 @pytest.fixture(params=PARTNERS)
@@ -354,7 +354,7 @@ def test_last_one_refused(ground, refusals, robot):
     first = refusals.letter(external, "Completed")
     refusals.replay(external, "Completed")
     await_for("another letter", lambda: refusals.letter(
-        external, "Completed") != first, 30)
+        external, "Completed") != first)
     refusals.await_state(external, "Completed", "REFUSED")
 
     refusals.refuse(external, 503)
@@ -377,7 +377,7 @@ def test_two_refused(refusals, robot):
     refusals.refuse(early, 503)
     refusals.replay(early, "AtDropoff")
     await_for("an attempt", lambda: refusals.calls(
-        early, "AtDropoff")[-1]["status"] == 503, 30)
+        early, "AtDropoff")[-1]["status"] == 503)
     refusals.replay(early, "Completed")
     refusals.agree()
     refusals.replay(late, "Completed")

@@ -64,7 +64,7 @@ class Filling:
         large."""
         sent = len(self.sent)
         deleted = sent - self.queues.left(self.queues.state)
-        stored = await_for("Postgres", lambda: (self.stored(),), 30)[0]
+        stored = await_for("Postgres", lambda: (self.stored(),))[0]
         assert stored >= deleted, (stored, deleted)
 
 
@@ -89,8 +89,8 @@ def test_fault(ground, dice, capsys, kind):
     assert len(one.sent) == HEARTBEATS + one.base
     assert hits > 0, "no fault met a message under way: nothing was shown"
     await_for("the newest everywhere",
-              lambda: checks.newest(system, one.fleet) == [], every=0.2)
+              lambda: checks.newest(system, one.fleet) == [], 60, every=0.2)
     await_for("the services agree", lambda: checks.agreement(
-        system, one.fleet.serials) == [], every=0.2)
+        system, one.fleet.serials) == [], 60, every=0.2)
     await_for("the queue is empty",
-              lambda: one.queues.left(one.queues.state) == 0, 30)
+              lambda: one.queues.left(one.queues.state) == 0, 60)

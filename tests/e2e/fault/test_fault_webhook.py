@@ -161,7 +161,7 @@ def test_fault(ground, dice, capsys, kind):
     assert hits > 0, "no fault met a webhook under way: nothing was shown"
     assert hooks.stored() == hooks.newest()
     if "redis" not in KINDS[kind]:      # flushed: the next status fills it
-        await_for("the copies", lambda: hooks.copied() == hooks.newest(), 5)
+        await_for("the copies", lambda: hooks.copied() == hooks.newest(), 60)
 
 
 def test_finds(ground):

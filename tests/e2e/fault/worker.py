@@ -82,4 +82,4 @@ class Worker:
             text = requests.get(self.metrics_url, timeout=2).text
             return all('coco_mqtt_connected{lane="%s"} 1' % lane in text
                        for lane in lanes)
-        await_for("the worker is connected to the broker", connected, 30)
+        await_for("the worker is connected to the broker", connected)

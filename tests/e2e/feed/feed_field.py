@@ -79,7 +79,7 @@ class Nginx(Master):
 
     def metrics(self):
         """The numbers by name; labels are part of it."""
-        text = self.session.get(self.http + "/metrics", timeout=5).text
+        text = self.session.get(self.http + "/metrics", timeout=30).text
         return {name: float(value) for name, value in
                 (row.rsplit(" ", 1) for row in text.splitlines()
                  if row and not row.startswith("#"))}
@@ -87,7 +87,7 @@ class Nginx(Master):
     def fresh(self):
         return self.metrics()["coco_zone_fresh"] == 1
 
-    def await_fresh(self, wanted=True, seconds=10):
+    def await_fresh(self, wanted=True, seconds=60):
         """Returns how long it took."""
         begun = time.monotonic()
         await_for("fresh" if wanted else "not fresh",
@@ -109,10 +109,20 @@ class Nginx(Master):
     def quote(self, latitude, status=200):
         """The nearest robot's answer."""
         place = {"latitude": latitude, "longitude": 0.0}
-        reply = self.session.post(self.http + "/quote", timeout=10, json={
+        reply = self.session.post(self.http + "/quote", timeout=30, json={
             "pickup": place, "dropoff": place})
         assert reply.status_code == status, reply.text
         return reply.json()
+
+    def quote_of_zone(self, latitude):
+        """One that loaded nothing. While the zone is not fresh, as when a
+        process was kept from running for half a second, rows are asked."""
+        def probe():
+            before = self.metrics()["coco_supply_loads_total"]
+            quote = self.quote(latitude)
+            return self.metrics()["coco_supply_loads_total"] == before \
+                and quote
+        return await_for("a quote from the zone", probe)
 
     def close(self, killed=0):
         self.session.close()

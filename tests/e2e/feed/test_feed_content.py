@@ -24,8 +24,7 @@ def test_the_fleet_is_loaded_by_pages(nginx, worker, robot, place):
     metrics = one.metrics()
     assert metrics["coco_zone_robots"] > len(MANY)
     assert metrics["coco_feed_loads_total"] == 1
-    assert one.quote(place)["serial"] == robot
-    assert one.metrics()["coco_supply_loads_total"] == 0, "from the zone"
+    assert one.quote_of_zone(place)["serial"] == robot
     assert one.quit() < 5
 
 
@@ -51,9 +50,9 @@ def test_a_worker_is_heard(nginx, worker, robot, place):
     assert one.quote(place)["distanceMeters"] > 2 * STEP - 1
 
     # late ones change nothing
-    beats.publish(line(robot, place, ts=1_600_000_000_000))
     begun = lines(one)
-    await_for("it was taken", lambda: lines(one) >= begun)
+    beats.publish(line(robot, place, ts=1_600_000_000_000))
+    await_for("it was taken", lambda: lines(one) > begun)
     assert one.quote(place)["distanceMeters"] > 2 * STEP - 1
 
 
@@ -68,7 +67,7 @@ def test_lines_are_no_beat(nginx, worker, robot, place):
         beats.publish(line(robot, place))
         return not one.fresh()
 
-    await_for("it is not fresh", told, 1, every=0.05)
+    await_for("it is not fresh", told, 10, every=0.05)
 
 
 def test_what_others_commit(nginx, worker, fleet, robot, place):
@@ -78,8 +77,8 @@ def test_what_others_commit(nginx, worker, fleet, robot, place):
     assert one.quote(place)["serial"] == robot
 
     fleet.business([robot], "GROUNDED")
-    await_for("it is seen", lambda: not one.quote(place)["feasible"], 1)
-    assert one.fresh()
+    await_for("it is seen", lambda: not one.quote(place)["feasible"], 5)
+    one.await_fresh()
 
     # a transaction that was under way while others were polled for
     slow = psycopg2.connect(fleet.stack.postgres)
@@ -88,12 +87,12 @@ def test_what_others_commit(nginx, worker, fleet, robot, place):
         other = new_serial("feed")
         fleet.put([other], place)
         await_for("the other one is seen",
-                  lambda: one.quote(place)["serial"] == other, 1)
+                  lambda: one.quote(place)["serial"] == other, 5)
         fleet.business([other], "GROUNDED")
-        await_for("none is left", lambda: not one.quote(place)["feasible"], 1)
+        await_for("none is left", lambda: not one.quote(place)["feasible"], 5)
         slow.commit()
     await_for("the late one is seen",
-              lambda: one.quote(place)["serial"] == robot, 1)
+              lambda: one.quote(place)["serial"] == robot, 5)
     assert one.metrics()["coco_feed_loads_total"] == 1
 
 
@@ -105,10 +104,11 @@ def test_more_than_a_page_changes_at_once(nginx, worker, fleet, backends):
     assert one.quote(0.0)["feasible"]
 
     fleet.business(MANY, "OFF_DUTY")
-    await_for("all are seen", lambda: not one.quote(0.0)["feasible"], 2)
-    assert lines(one) == before + len(MANY), "each of them once"
+    await_for("all are seen", lambda: not one.quote(0.0)["feasible"], 10)
+    await_for("each of them once",
+              lambda: lines(one) == before + len(MANY), 10)
     fleet.business(MANY, "PARKED")
-    await_for("and again", lambda: one.quote(0.0)["feasible"], 2)
+    await_for("and again", lambda: one.quote(0.0)["feasible"], 10)
 
 
 def test_a_dump_was_restored(nginx, worker, fleet, robot, place):
@@ -125,8 +125,8 @@ def test_a_dump_was_restored(nginx, worker, fleet, robot, place):
     for state in ("GROUNDED", "PARKED"):
         fleet.business([robot], state)
         await_for("it is seen", lambda: one.quote(place)["feasible"] == (
-            state == "PARKED"), 1)
-    assert lines(one) == before + 2
+            state == "PARKED"), 5)
+    await_for("no other line", lambda: lines(one) == before + 2, 5)
 
 
 def test_all_is_invalid(nginx, worker, fleet, robot, place, backends):
@@ -168,9 +168,7 @@ def test_another_database(nginx, worker, fleet, robot, place, backends):
     backends.restart("postgres")
     await_for("it is noticed", lambda: one.log("another database"))
     one.await_fresh()
-    loads = one.metrics()["coco_supply_loads_total"]
-    assert one.quote(place)["serial"] == robot
-    assert one.metrics()["coco_supply_loads_total"] == loads, "from the zone"
+    assert one.quote_of_zone(place)["serial"] == robot
 
 
 def test_postgres_starts_anew(nginx, worker, robot, place, backends):

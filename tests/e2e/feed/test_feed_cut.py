@@ -62,7 +62,8 @@ def test_redis_forgets(nginx, worker, robot, place, backends):
     client.flushall()
     for _ in range(20):
         assert one.quote(place)["serial"] == robot
-        assert one.fresh()
+        one.await_fresh()
+    assert losses(one) == []
     assert one.metrics()["coco_feed_loads_total"] == 1
 
 

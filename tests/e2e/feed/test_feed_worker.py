@@ -51,18 +51,26 @@ def test_a_robot_is_followed(system, one, place):
     serial = new_serial("feed")
     one.await_fresh()
     beat(system, serial, place)
-    await_for("it is quoted", lambda: one.quote(place)["serial"] == serial, 2)
+    await_for("it is quoted", lambda: one.quote(place)["serial"] == serial)
 
+    told = []
     for step in range(1, 11):
         if step == 3:
             # its lanes have connected by now, and called all invalid
             one.await_fresh()
-            loads = one.metrics()
+        before = loads(one)
         beat(system, serial, place + 0.01 * step)
         await_for("it has moved",
-                  lambda: abs(distance(one, place) - step * STEP) < 5, 1)
-    for name in ("coco_feed_loads_total", "coco_supply_loads_total"):
-        assert one.metrics()[name] == loads[name], "told, not loaded"
+                  lambda: abs(distance(one, place) - step * STEP) < 5, 5)
+        told.append(loads(one) == before)
+    # a process that is kept from running for half a second makes one load
+    assert told[2:].count(True) > 4, "told, not loaded"
+
+
+def loads(one):
+    metrics = one.metrics()
+    return [metrics[name] for name in ("coco_feed_loads_total",
+                                       "coco_supply_loads_total")]
 
 
 def test_a_commit_hangs(stack, system, one, place):
@@ -70,7 +78,7 @@ def test_a_commit_hangs(stack, system, one, place):
     serial = new_serial("feed")
     one.await_fresh()
     beat(system, serial, place)
-    await_for("it is quoted", lambda: one.quote(place)["serial"] == serial, 2)
+    await_for("it is quoted", lambda: one.quote(place)["serial"] == serial)
     one.await_fresh()
 
     locker = psycopg2.connect(stack.postgres)
@@ -80,14 +88,14 @@ def test_a_commit_hangs(stack, system, one, place):
         beat(system, serial, place + 0.01)
         one.await_fresh(False, 2)
     one.await_fresh()
-    await_for("it has moved", lambda: abs(distance(one, place) - STEP) < 5, 1)
+    await_for("it has moved", lambda: abs(distance(one, place) - STEP) < 5, 5)
 
 
 def test_the_worker_is_killed(stack, system, one, place):
     serial = new_serial("feed")
     one.await_fresh()
     beat(system, serial, place)
-    await_for("it is quoted", lambda: one.quote(place)["serial"] == serial, 2)
+    await_for("it is quoted", lambda: one.quote(place)["serial"] == serial)
 
     stack.kill("worker")
     one.await_fresh(False, 1)

@@ -78,7 +78,7 @@ class FleetClient:
 
     def many(self, service, method, request=None, **command):
         """{status: calls} of count or seconds, by concurrency."""
-        result = self.send(service, method, request, **command)(60)
+        result = self.send(service, method, request, **command)(120)
         details = result["codes"].pop("details", None)
         codes = {int(code): n for code, n in result["codes"].items()}
         return codes, details

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import processes
 from fleet_client import (
     BEACON, DEADLINE_EXCEEDED, INVALID_ARGUMENT, LABOR, NOT_FOUND, OK,
     PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAUTHENTICATED, UNIMPLEMENTED,
@@ -29,20 +30,19 @@ def token(stack, *scopes):
 def stopped(stack, name):
     """A server that neither answers nor goes away, with its children."""
     pid = stack.pid(name)
-    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True,
-                              text=True).stdout.split()
-    pids = [pid] + [int(child) for child in children]
-    for one in pids:
-        os.kill(one, signal.SIGSTOP)
+    processes.stop_family(pid)
     try:
         yield
     finally:
-        for one in pids:
-            os.kill(one, signal.SIGCONT)
+        processes.continue_family(pid)
 
 
+@pytest.fixture
 def alerts(stack):
-    return re.findall(r".*\[(?:alert|emerg)\].*", stack.log("nginx"))
+    """A function: what nginx has said since the test began."""
+    before = len(stack.log("nginx"))
+    return lambda: re.findall(r".*\[(?:alert|emerg)\].*",
+                              stack.log("nginx")[before:])
 
 
 # --- what is answered -------------------------------------------------------
@@ -92,7 +92,7 @@ def test_labor_when_redis_forgets(stack, system, fleet):
         assert await_for("by Postgres", lambda: not told())
     finally:
         stack.restart("redis")
-        await_for("ready again", lambda: system.get("/readyz"), 30)
+        await_for("ready again", lambda: system.get("/readyz"))
 
 
 def test_vehicle_is_its_row(system, fleet, robot):
@@ -200,7 +200,7 @@ def test_redis_that_hangs_leaves_time_for_postgres(stack, fleet):
 @pytest.mark.parametrize("names, service, method", (
     (("redis", "postgres"), LABOR, "Get"),
     (("postgres",), BEACON, "GetVehicleBySerial")))
-def test_a_deadline_is_kept(stack, fleet, names, service, method):
+def test_a_deadline_is_kept(stack, fleet, alerts, names, service, method):
     request = {"serial": new_serial()}
     fleet.call(service, method, request, NOT_FOUND)
 
@@ -212,7 +212,8 @@ def test_a_deadline_is_kept(stack, fleet, names, service, method):
         result = fleet.call(service, method, request, DEADLINE_EXCEEDED,
                             metadata={"grpc-timeout": "100m"})
         assert "did not answer in time" in result["details"]
-        assert 0.09 < time.monotonic() - begun < 1
+        # before it gives up by itself, which is for Postgres after 2 s
+        assert 0.09 < time.monotonic() - begun < 1.9
 
         # callers that leave, many of them
         codes, _ = fleet.many(service, method, request, count=300,
@@ -221,7 +222,7 @@ def test_a_deadline_is_kept(stack, fleet, names, service, method):
 
     await_for("an answer", lambda: fleet.call(service, method, request,
                                               NOT_FOUND))
-    assert not alerts(stack)
+    assert not alerts()
 
 
 # --- many calls -------------------------------------------------------------
@@ -233,7 +234,7 @@ def test_a_thousand_at_once(fleet, robot):
         assert codes == {OK: 3000}, details
 
 
-def test_a_reload_drops_no_call(stack, fleet, robot):
+def test_a_reload_drops_no_call(stack, fleet, alerts, robot):
     running = fleet.send(LABOR, "Get", {"serial": robot}, seconds=4,
                          concurrency=32, channels=4)
     pid = stack.pid("nginx")
@@ -249,10 +250,10 @@ def test_a_reload_drops_no_call(stack, fleet, robot):
         await_for("other workers", lambda: workers() and
                   not workers() & before)
 
-    result = running(60)
+    result = running(120)
     assert set(result["codes"]) == {"0"}, result["codes"]
     assert result["codes"]["0"] > 500
-    assert not alerts(stack)
+    assert not alerts()
 
 
 def test_h2load(stack, system, robot, tmp_path):

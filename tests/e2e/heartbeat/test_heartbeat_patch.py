@@ -44,7 +44,8 @@ def test_holds_until_the_reported_state_changes(system, robot):
     assert operation_state(system, robot) == "GROUNDED"
     ts = system.beat(robot, now_ms(), "ON_TRIP")["ts"]
     assert system.await_cached(robot, ts)["operationState"] == "ON_TRIP"
-    assert operation_state(system, robot) == "ON_TRIP"
+    await_for("the new state is shown",
+              lambda: operation_state(system, robot) == "ON_TRIP")
 
 
 def test_telemetry_leaves_flags_alone(system, robot):

@@ -100,18 +100,22 @@ def test_labor_row_is_the_cache_as_it_stands(system, serial):
 
 @pytest.mark.parametrize("age", [0, 60])
 def test_cache_lives_120_s_from_the_heartbeat(system, serial, age):
-    beat = system.beat(serial, now_ms() - age * 1000, "PARKED")
+    begun = now_ms()
+    beat = system.beat(serial, begun - age * 1000, "PARKED")
     system.await_cached(serial, beat["ts"])
+    seen = now_ms()
     left = system.redis.pttl("robot.heartbeat.cache." + serial)
     assert left > 0
-    assert abs(beat["ts"] + 120000 - now_ms() - left) < 250
+    # what is left is told to Redis, which may take until the copy is seen
+    end = beat["ts"] + 120000
+    assert end - now_ms() - 250 < left < end - seen + (seen - begun) + 250
     assert system.redis.pttl("robot.ephemeral." + serial) > 0
 
 
 def test_expired_heartbeat_is_not_cached(system, serial):
     system.beat(serial, now_ms() - 121000, "PARKED", battery=33)
-    marker = new_serial("read")
-    system.await_cached(marker, system.beat(marker, now_ms())["ts"])
+    for marker in [new_serial("read") for _ in range(8)]:   # of each shard
+        system.await_cached(marker, system.beat(marker, now_ms())["ts"])
     assert system.cached(serial) is None
     system.get("/fleet/v1/labor/robots/" + serial, status=404)
     robot = system.get("/robots/" + serial)

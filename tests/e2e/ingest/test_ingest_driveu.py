@@ -82,8 +82,9 @@ def test_later_heartbeats_carry_it(system, serial):
     assert details["remotelyControllable"] is True
     assert details["driveu"] == {"streamer": {
         "status": "online", "ts": at, "uuid": "u-" + serial}}
-    assert json.loads(system.redis.get("driveu.status." + serial))[
-        "streamer"]["status"] == "online"
+    await_for("the copy", lambda: json.loads(
+        system.redis.get("driveu.status." + serial) or "{}").get(
+            "streamer", {}).get("status") == "online")
 
 
 def test_event_of_a_webhook(system, serial):
@@ -292,7 +293,8 @@ def test_bad_one_from_the_queue_is_set_aside(system, serial):
     assert {row[:2] for row in rows} == {("sqs", "sqs/connectivity")}
     assert "time" in [row[2] for row in rows]
     assert all(row[3] for row in rows)
-    assert system.metric("coco_dead_letters_total", "webhooks") >= before + 2
+    await_for("they are counted", lambda: system.metric(
+        "coco_dead_letters_total", "webhooks") >= before + 2)
     await_for("the queue is empty",
               lambda: queues.left(queues.connectivity) == 0)
 
@@ -310,9 +312,9 @@ def test_no_answer_without_the_database(stack, system, serial):
         assert "Retry-After" in reply.headers
     finally:
         stack.restart("postgres")
-    await_for("ready again", lambda: system.get("/readyz"), 30)
+    await_for("ready again", lambda: system.get("/readyz"))
     system.webhook(body)
-    await_for("shown", lambda: shown(system, serial, streamer="online"), 30)
+    await_for("shown", lambda: shown(system, serial, streamer="online"))
     assert len(events(system, serial)) == 1
 
 
@@ -324,7 +326,7 @@ def test_worker_away(stack, system, serial):
         assert inbox(system, id) == [("driveu", None, False, None)]
     finally:
         stack.restart("worker")
-    await_for("shown", lambda: shown(system, serial, streamer="online"), 30)
+    await_for("shown", lambda: shown(system, serial, streamer="online"))
 
 
 def test_redis_away(stack, system, serial):

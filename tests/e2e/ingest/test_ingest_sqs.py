@@ -135,7 +135,8 @@ def test_bad_bodies_are_set_aside(system, serial):
         assert (source, topic) == ("sqs", "sqs/state")
         assert reason and (field is None or at == field), (mark, at, reason)
     assert len(system.history(serial)) == 1
-    assert system.metric("coco_dead_letters_total") >= refused + 5
+    await_for("they are counted", lambda: system.metric(
+        "coco_dead_letters_total") >= refused + 5)
     await_for("none comes again", lambda: queues.left(queues.state) == 0)
 
 
@@ -183,7 +184,7 @@ def sdk():
         return subprocess.run(
             ["node", "send.js", queue, json.dumps(body)], cwd=SDK, text=True,
             env=environment, check=True, capture_output=True,
-            timeout=30).stdout.strip()
+            timeout=120).stdout.strip()
 
     return send
 

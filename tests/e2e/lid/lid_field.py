@@ -53,7 +53,7 @@ class Field(System):
 
     def call(self, method, path, status=200, **kwargs):
         """The decoded answer, which is one that is documented."""
-        reply = self.http.request(method, self.url + path, timeout=15,
+        reply = self.http.request(method, self.url + path, timeout=30,
                                   **kwargs)
         text = "%s %s: %d %s" % (method, path, reply.status_code, reply.text)
         assert reply.status_code == status, text
@@ -141,7 +141,9 @@ class Field(System):
     def settle(self, robot):
         """All that the robot has reported before is applied: one event of its
         own type, which changes nothing, is in the history after it."""
-        fence = robot.report("FENCE", id="fence-%d" % now_ms())
+        fence = robot.event("FENCE")
+        fence["id"] = "fence-%d" % fence["ts"]
+        robot.send(fence)
         await_for("the fence of " + robot.serial, lambda: self.value(
             "select 1 from coco.lid_cycle_event_history"
             " where serial = %s and event_id = %s", robot.serial, fence["id"]))
@@ -165,9 +167,9 @@ class Delivery:
         self.field.call("POST", "%s/%s" % (self.path, word),
                         **({"json": body} if body else {}))
 
-    def await_status(self, status, seconds=15):
+    def await_status(self, status):
         await_for("%s of %s" % (status, self.id),
-                  lambda: self.status == status, seconds)
+                  lambda: self.status == status)
 
     def await_loaded(self):
         """Loaded, and once only."""
@@ -227,7 +229,7 @@ class Robot:
         self.client.subscribe([("robot/%s/%s" % (self.serial, topic), 1) for
                                topic in ("commands", "shadow/update")])
         self.client.loop_start()
-        assert self._subscribed.wait(10), "no subscription"
+        assert self._subscribed.wait(60), "no subscription"
         return self
 
     def __exit__(self, *_):
@@ -280,10 +282,16 @@ class Robot:
         return self.field.beat(self.serial, self.clock(),
                                location={**place, "speed": speed}, **members)
 
+    def asked(self):
+        """The commands in order, each once: one whose answer takes more than
+        a second comes again."""
+        return list({command["id"]: command
+                     for command in list(self.commands)}.values())
+
     def await_command(self, count=1):
         await_for("command %d of %s" % (count, self.serial),
-                  lambda: len(self.commands) >= count)
-        return self.commands[count - 1]
+                  lambda: len(self.asked()) >= count)
+        return self.asked()[count - 1]
 
     def await_pin(self, pin):
         await_for("the PIN in the shadow of " + self.serial,

@@ -106,9 +106,10 @@ def test_open_never_closes_then_a_new_cycle(forgetful, one):
     delivery = own.delivery(one, "MAGIC_LID", pin=PIN)
     own.open_lid(one)
     first = never_closed(own, one)
-    one.opens_by_itself()
-    second = own.await_lid(one, "LID_CYCLE_INIT", source="MAGIC_LID")
-    assert second["cycleId"] != first["cycleId"]
-    one.confirms()
+    opened, closed = one.opens_by_itself(), one.confirms()
     delivery.await_loaded()
+    second = own.await_lid(one, "LID_CYCLE_COMPLETE", source="MAGIC_LID",
+                           openedAt=opened["ts"], closedAt=closed["ts"],
+                           reason=None)
+    assert second["cycleId"] != first["cycleId"]
     assert own.published(one) == [OPEN, OPEN, CLOSE, COMPLETE]

@@ -1,6 +1,8 @@
 """The Magic Lid loading flow: the robot opens by itself, the backend looks
 on; and the lookup of the delivery when nothing names it."""
 
+from itertools import groupby
+
 import pytest
 from harness import await_for
 from lid_field import CLOSE, COMPLETE, LOADED, OPEN, PICKUP, PIN
@@ -27,7 +29,8 @@ def test_magic_lid_success(field, robot):
     closed = one.confirms()
     delivery.await_loaded()
     one.await_pin(None)
-    assert one.pins == [PIN, None]
+    # one may come again: it leaves until the broker has acknowledged it
+    assert [pin for pin, _ in groupby(one.pins)] == [PIN, None]
     assert field.await_lid(one, "LID_CYCLE_COMPLETE", cycleId=lid["cycleId"],
                            closedAt=closed["ts"], trigger="PIN_ENTRY_CONFIRM")
     assert field.types(one) == ["PIN_ENTRY_LID_OPEN", "PIN_ENTRY_LID_CLOSE"]

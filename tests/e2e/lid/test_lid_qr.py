@@ -12,7 +12,7 @@ def test_qr_success(field, robot):
     answer = field.open_for_load(delivery)
     assert answer["opened"] is True
 
-    command, = one.commands
+    command, = one.asked()
     assert command == {
         "id": answer["commandId"], "command": "OPEN_LID", "source": "QR",
         "referenceId": delivery.id, "issuedAt": command["issuedAt"],

@@ -156,6 +156,9 @@ def test_resync_opens_and_closes(field, robot):
     delivery = field.delivery(one, "MAGIC_LID", pin=PIN)
     for is_open in (True, False, True):
         shows_lid(one, is_open)
+        await_for("it is noticed", lambda: field.value(
+            "select suspect_id is not null from coco.lid_robot"
+            " where serial = %s", one.serial) is is_open)
     field.settle(one)
     assert field.lid(one)["state"] == "IDLE"
 
@@ -204,6 +207,6 @@ def test_many_wait_at_once(field, robot):
     some = [robot() for _ in range(8)]
     pending = {field.later("POST", "/state/%s/lid/open" % one.serial,
                            json={"source": "OPERATOR"}): one for one in some}
-    for each in concurrent.futures.as_completed(pending, 15):
+    for each in concurrent.futures.as_completed(pending, 30):
         assert each.result()["commandId"] == \
             pending[each].commands[0]["id"]

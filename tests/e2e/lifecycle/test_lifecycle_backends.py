@@ -108,9 +108,9 @@ def test_redis_killed_in_a_request(backends, nginx, serial):
                   lambda: unread(backends.redis_port) >= 8 * len(name))
         backends.kill("redis")
         for request in asked:
-            request.join(10)
+            request.join(15)
             assert request.status == 200    # by Postgres' record
-            assert request.seconds < 5
+            assert request.seconds < 15     # not after its patience
 
     # the rest still answers the question
     reply = one.get("/robots/" + name)

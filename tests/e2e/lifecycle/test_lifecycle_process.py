@@ -27,7 +27,7 @@ class Load(threading.Thread):
         while not self.told.is_set():
             if connection is None:
                 connection = http.client.HTTPConnection(
-                    "127.0.0.1", self.stack.port, timeout=10)
+                    "127.0.0.1", self.stack.port, timeout=30)
                 served = 0
             try:
                 connection.request("GET", self.path,
@@ -49,7 +49,7 @@ class Load(threading.Thread):
 
     def end(self):
         self.told.set()
-        self.join(20)
+        self.join(60)
         assert not self.is_alive()
         return self.failures
 

@@ -50,7 +50,7 @@ class Sender(threading.Thread):
         while not self.told.is_set() or text:
             if connection is None:
                 connection, served = http.client.HTTPConnection(
-                    "127.0.0.1", self.stack.port, timeout=10), 0
+                    "127.0.0.1", self.stack.port, timeout=30), 0
             text = text or body("%s-%d" % (self.tag, len(self.ids)))
             try:
                 connection.request("POST", "/driveu/webhook", text,
@@ -98,7 +98,7 @@ def test_reload_under_load_loses_no_webhook(backends, nginx):
     for sender in senders:
         sender.told.set()
     for sender in senders:
-        sender.join(20)
+        sender.join(60)
         assert not sender.is_alive() and not sender.failures, sender.failures
     ids = [one for sender in senders for one in sender.ids]
     print("%d webhooks, %d reloads" % (len(ids), RELOADS))
@@ -110,7 +110,7 @@ def test_reload_under_load_loses_no_webhook(backends, nginx):
 def send(stack, uuid):
     """A connection on which a webhook was sent."""
     text = body(uuid, 60000)
-    connection = socket.create_connection(("127.0.0.1", stack.port), 10)
+    connection = socket.create_connection(("127.0.0.1", stack.port), 60)
     connection.sendall(("POST /driveu/webhook HTTP/1.1\r\nHost: x\r\n"
                         "Connection: close\r\nContent-Length: %d\r\n%s\r\n%s"
                         % (len(text), "".join(

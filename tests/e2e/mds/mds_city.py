@@ -55,7 +55,7 @@ class City:
         now = time.gmtime(time.time() - 86400)
         self.ten = calendar.timegm((*now[:3], 10, 0, 0)) * 1000
         self.run("select coco.state_history_partition_create("
-                 "(now() - interval '1 day')::date)")
+                 "(coco.from_ms(%s) at time zone 'UTC')::date)", self.ten)
         self.clean()
         with open(os.path.join(stack.folder, "coco.conf")) as file:
             self.nginx = Master(stack, "mds", file.read(), (
@@ -170,10 +170,19 @@ class City:
             % column, tables))
 
     def worker_leave(self):
-        """Another one takes its place, its connections end."""
+        """Another one takes its place, its connections end: what they did
+        is in the statistics, all of it."""
+        before = self.sessions()
         old = self.nginx.reload()
         await_for("the old worker has left",
                   lambda: not old & self.nginx.workers())
+        await_for("its sessions have ended",
+                  lambda: not before & self.sessions())
+
+    def sessions(self):
+        return {pid for pid, in self.run(
+            "select pid from pg_stat_activity"
+            " where application_name = 'coco-nginx'")}
 
     def memory(self):
         """KiB that the worker process has in memory, at most so far."""

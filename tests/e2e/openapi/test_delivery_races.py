@@ -8,6 +8,8 @@ import pytest
 
 from harness import await_for, new_serial
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 RACERS = 4
 PLACES = {"pickup": {"latitude": 1, "longitude": 2},
           "dropoff": {"latitude": 3, "longitude": 4}}
@@ -18,7 +20,7 @@ def post(system, path, body, key=None):
     with system.http.__class__() as session:
         session.headers["Authorization"] = system.http.headers[
             "Authorization"]
-        return session.post(system.url + path, json=body, timeout=15,
+        return session.post(system.url + path, json=body, timeout=60,
                             headers={"Idempotency-Key": key} if key else {})
 
 
@@ -45,12 +47,12 @@ def race(system, hold, *posts):
             cursor.execute(*hold)
         for thread in threads:
             thread.start()
-        await_for("they wait", lambda: waiting(system) >= 2, 1.5)
+        await_for("they wait", lambda: waiting(system) >= 2, 15)
         assert replies == []
     finally:
         connection.close()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     return replies
 
 
@@ -175,10 +177,10 @@ def test_a_pin_counts_what_others_have_just_changed(system, two_pickups):
                            (first,))
             assert cursor.fetchone() == (True,)
         thread.start()
-        await_for("the cancellation waits", lambda: waiting(system), 1.5)
+        await_for("the cancellation waits", lambda: waiting(system), 15)
         connection.commit()
     finally:
         connection.close()
-    thread.join(20)
+    thread.join(60)
     assert [reply.status_code for reply in replies] == [200]
     assert pin_of(system, robot) is None

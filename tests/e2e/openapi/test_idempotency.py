@@ -8,6 +8,8 @@ import pytest
 
 from harness import await_for, new_serial, now_ms
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 REPEATS = 4
 
 
@@ -41,7 +43,7 @@ def send(system, robot, key, body, replies):
         session.headers["Authorization"] = system.http.headers[
             "Authorization"]
         replies.append(session.patch(
-            system.url + "/robots/" + robot, json=body, timeout=15,
+            system.url + "/robots/" + robot, json=body, timeout=60,
             headers={"Idempotency-Key": key} if key else {}))
 
 
@@ -51,11 +53,11 @@ def repeat(system, robot, held, keys):
         system, robot, key, {"hasFood": True}, replies)) for key in keys]
     for thread in threads:
         thread.start()
-    await_for("all wait", lambda: waiting(system) >= min(len(keys), 2), 1.5)
+    await_for("all wait", lambda: waiting(system) >= min(len(keys), 2), 15)
     assert replies == []
     held.rollback()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     return replies
 
 

@@ -117,7 +117,7 @@ def outcomes(system, robot):
                     cursor.execute(
                         "update coco.robot_command set outcome = %s,"
                         " reason = 'latch', cycle_id = gen_random_uuid()"
-                        " where id = %s", (wanted.get(timeout=10), *command))
+                        " where id = %s", (wanted.get(timeout=60), *command))
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -358,6 +358,8 @@ def mds_calls(system, robot):
                " interval '3 days'), up_to = greatest(up_to, now() -"
                " interval '1 hour')")
 
+    await_for("an hour that does not end before it is asked for",
+              lambda: time.time() % 3600 < 3590)
     recent = {"start_time": now_ms() - 86400000, "end_time": now_ms()}
 
     for name, path, good in (
@@ -454,7 +456,7 @@ def calls(system, robot, letter, deliveries, outcomes):
 def call(session, url, name, path_parameters, arguments):
     method, path, _ = OPERATIONS[name]
     return session.request(method, url + path.format(**path_parameters),
-                           timeout=15, **arguments)
+                           timeout=30, **arguments)
 
 
 def without_scope(system):

@@ -57,7 +57,7 @@ def played():
 def test_whoever_is_named_is_called(played, partner):
     stack, got = played
     told = "/as/they" + MAP[partner]["status"]["path"]
-    await_for("a push", lambda: told in [path for path, _ in got], 30)
+    await_for("a push", lambda: told in [path for path, _ in got])
 
     reply = requests.post(stack.http + "/partners/" + partner
                           + QUOTES[partner], json={}, headers=stack.headers,

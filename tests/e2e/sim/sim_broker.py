@@ -30,6 +30,7 @@ class Broker:
             "user %s\nlog_type error\n"
             % (port, folder, getpass.getuser()))
         self.seen = []
+        self.came = {}          # when each was heard first, ms
         self.server_start()
 
         subscribed = []
@@ -37,11 +38,15 @@ class Broker:
         self.client.reconnect_delay_set(0.1, 0.2)
         self.client.on_connect = lambda c, *_: c.subscribe("#", 1)
         self.client.on_subscribe = lambda *_: subscribed.append(1)
-        self.client.on_message = lambda c, u, m: self.seen.append(
+        self.client.on_message = lambda c, u, m: self.hear(
             (m.topic, m.payload))
         self.client.connect("127.0.0.1", self.port)
         self.client.loop_start()
         wait_for(lambda: subscribed, what="the subscription")
+
+    def hear(self, message):
+        self.came.setdefault(message, time.time() * 1000)
+        self.seen.append(message)
 
     def server_start(self):
         self.server = subprocess.Popen(["mosquitto", "-c", str(self.conf)],
@@ -94,6 +99,13 @@ class Sim:
     def heartbeats(self, number=1):
         return self.said("status", number)
 
+    def in_time(self, ms, number=1):
+        """Heartbeats that were heard within ms of their time."""
+        topic = "robot/%s/status" % self.serial(number)
+        beats = [(json.loads(one[1]), self.broker.came[one])
+                 for one in list(self.broker.seen) if one[0] == topic]
+        return [beat for beat, came in beats if came - beat["ts"] < ms]
+
     def events(self, *types, number=1):
         return [event for event in self.said("events", number)
                 if not types or event["type"] in types]
@@ -101,7 +113,7 @@ class Sim:
     def types(self, number=1):
         return [event["type"] for event in self.events(number=number)]
 
-    def await_events(self, *types, number=1, seconds=20):
+    def await_events(self, *types, number=1, seconds=60):
         wait_for(lambda: set(types) <= set(self.types(number)), seconds,
                  "%s of %s" % (types, self.serial(number)))
 
@@ -113,7 +125,7 @@ class Sim:
         """What its closing lines count."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=40)
+        out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, out + err
         assert err == ""
         return {name: int(value) for name, value in
@@ -123,7 +135,7 @@ class Sim:
         subprocess.run(
             ["mosquitto_pub", "-p", str(self.broker.port), "-q", "1",
              "-t", "robot/%s/%s" % (self.serial(number), kind),
-             "-m", json.dumps(message)], check=True, timeout=10)
+             "-m", json.dumps(message)], check=True, timeout=60)
 
     def command(self, word, id, left=10000, number=1):
         now = int(time.time() * 1000)

@@ -63,8 +63,11 @@ def test_a_command_opens_and_somebody_closes(start, version):
     assert sim.types(2) == []
     assert not any(h["lid"]["open"] for h in sim.heartbeats(2))
 
-    # what is reported as the lid's is true at its time
-    for beat in sim.heartbeats():
+    # what is reported as the lid's is true at its time, or when it was late
+    # when it was sent
+    beats = sim.in_time(200)
+    assert len(beats) > len(sim.heartbeats()) / 2
+    for beat in beats:
         inside = opened["ts"] + 250 < beat["ts"] < closed["ts"] - 250
         outside = not opened["ts"] - 250 < beat["ts"] < closed["ts"] + 250
         assert beat["lid"]["open"] or not inside
@@ -162,7 +165,7 @@ def test_late_and_twice(start):
                 "pin,late,twice", "--seed", 74)
     sim.await_up()
     sim.pin("4271")
-    sim.await_events("PIN_ENTRY_LID_OPEN", "PIN_ENTRY_LID_CLOSE", seconds=40)
+    sim.await_events("PIN_ENTRY_LID_OPEN", "PIN_ENTRY_LID_CLOSE")
     arrived = time.time() * 1000
     opened = sim.events("PIN_ENTRY_LID_OPEN")[0]
     assert arrived - opened["ts"] > 4000
@@ -278,7 +281,7 @@ def test_no_backend_is_said_once(start, broker, tmp_path):
     sim = start("lost-", "--robots", 5, "--stand", "--merchants", "qr",
                 "--http", "http://127.0.0.1:%d" % broker.free_port,
                 "--token-file", tmp_path / "token", "--seconds", 6)
-    out, err = sim.process.communicate(timeout=40)
+    out, err = sim.process.communicate(timeout=60)
     assert sim.process.returncode == 0, out
     assert "scans=5 scans_opened=0" in out
     assert err.count("\n") == 1 and "http://127.0.0.1" in err

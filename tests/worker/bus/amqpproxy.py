@@ -35,7 +35,10 @@ class Proxy:
                 return
             with client, socket.create_connection(
                     ("127.0.0.1", self.target)) as server:
-                self.pump(client, server)
+                try:
+                    self.pump(client, server)
+                except OSError:
+                    pass               # one end is gone, and so the other is
             self.client = None
 
     def pump(self, client, server):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import native
 import pika
@@ -54,13 +55,25 @@ class Brokers:
         channel = self.channel()
         try:
             channel.queue_purge(queue)
-            left = channel.queue_declare(queue, passive=True).method
-            return left.message_count == 0 and left.consumer_count == 0
+            return self.stat(channel, queue) == (0, 0)
         except pika.exceptions.ChannelClosedByBroker:
             return True                        # there is none
         finally:
             if channel.connection.is_open:
                 channel.connection.close()
+
+    @staticmethod
+    def stat(channel, queue):
+        """(messages that wait, consumers). A quorum queue that does not
+        answer the broker within 250 ms is told of as an empty one."""
+        def ask():
+            begun = time.monotonic()
+            said = channel.queue_declare(queue, passive=True).method
+            found = said.message_count, said.consumer_count
+            return (any(found) or time.monotonic() - begun < 0.25) and (found,)
+
+        found, = until(ask, 60)
+        return found
 
     def delete_queues(self):
         channel = self.channel()
@@ -97,6 +110,13 @@ class Brokers:
         self.query("select pg_terminate_backend(pid) from pg_stat_activity"
                    " where application_name = 'coco-worker'")
 
+    def ended(self):
+        """Waits until Postgres has no session but this one: what they did is
+        counted in its statistics by then."""
+        until(lambda: self.query(
+            "select count(*) from pg_stat_activity where backend_type ="
+            " 'client backend' and pid <> pg_backend_pid()") == [(0,)])
+
     def unrelayed(self):
         return self.query("select count(*) from coco.outbox"
                           " where relayed_at is null")[0][0]
@@ -105,8 +125,7 @@ class Brokers:
         """What waits in the queue; None: there is no such queue."""
         channel = self.channel()
         try:
-            return channel.queue_declare(
-                queue, passive=True).method.message_count
+            return self.stat(channel, queue)[0]
         except pika.exceptions.ChannelClosedByBroker:
             return None
         finally:
@@ -197,10 +216,19 @@ class Driver(native.Program):
         return sum(int(line.split()[-1]) for line in self.lines[begin:]
                    if line.startswith(name + "{"))
 
+    def relayed(self, count):
+        """How many the relay has counted, once it has counted so many: it does
+        so after the commit that others see."""
+        name = "coco_outbox_relayed_total"
+        until(lambda: self.metric(name) >= count)
+        return self.metric(name)
+
     def stop(self):
-        """Milliseconds that the stop took."""
-        ms = int(self.ask("stop", "stopped"))
+        """Milliseconds that the stop took; all that was logged is here."""
+        ms = int(self.ask("stop", "stopped", 60))
         assert self.process.wait(20) == 0, self.errors
+        for thread in self.threads:
+            thread.join()
         return ms
 
     def end(self):

@@ -39,15 +39,17 @@ def test_published_by_key_with_the_cause(bus, drive):
 
     found = consumed(bus, RAW, "r-0")
     assert [(h, p["data"]["number"]) for h, _, p in found
-            if p["data"]["number"] >= 2000] == [("", 2000), ("", 2005)]
+            if 2000 <= p["data"]["number"] < 2010] == [("", 2000),
+                                                       ("", 2005)]
     assert driver.stop() < 1500
 
 
 def test_nobody_there(bus, drive):
     driver = drive(engines="kafka", brokers="127.0.0.1:1", bus_timeout="500ms")
-    sent, error = driver.sent(CHANGE, 0, 10)
-    assert sent == 0
-    assert "127.0.0.1:1" in error
+    assert driver.sent(CHANGE, 0, 10)[0] == 0
+    # who is busy may not have tried to connect within the first time-out
+    until(lambda: "127.0.0.1:1" in driver.sent(CHANGE, 0, 10)[1])
+    assert driver.sent(CHANGE, 0, 10)[0] == 0
     assert driver.stop() < 1500
 
 
@@ -61,7 +63,8 @@ def test_an_unknown_property_is_named(bus, drive):
 
 
 def fresh(driver, first):
-    return [n for n in driver.numbers() if n >= first]
+    """As they came first: a group that is made anew may give some again."""
+    return [n for n in dict.fromkeys(driver.numbers()) if n >= first]
 
 
 def test_offsets_after_a_stop_and_after_a_kill(bus, drive):
@@ -69,15 +72,16 @@ def test_offsets_after_a_stop_and_after_a_kill(bus, drive):
     publisher.sent(CHANGE, 10000, 100, robots=7)
     one = drive("operations", engines="kafka")
     one.ask("consume kafka", "consuming")
-    until(lambda: len(fresh(one, 10000)) == 100)
+    until(lambda: len(fresh(one, 10000)) == 100, 40)
     until(lambda: one.in_flight() == 0)
     one.stop()
+    assert not one.logged("kafka_commit_failed")
 
     two = drive("operations", engines="kafka")
     two.say("hold")
     two.ask("consume kafka", "consuming")
     publisher.sent(CHANGE, 10100, 100, robots=7)
-    until(lambda: len(fresh(two, 10000)) >= 100)
+    until(lambda: len(fresh(two, 10000)) >= 100, 40)
     assert sorted(fresh(two, 0)) == list(range(10100, 10200))
     two.kill()
 
@@ -92,16 +96,17 @@ def test_offsets_after_a_stop_and_after_a_kill(bus, drive):
 def test_committed_up_to_the_first_that_is_not_done(bus, drive):
     one = drive("operations", engines="kafka")
     one.ask("consume kafka", "consuming")
-    until(one.connected)
+    until(one.connected, 40)
     publisher = drive(engines="kafka")
     publisher.sent(CHANGE, 20000, 1, robots=1)
     until(lambda: 20000 in one.numbers())
     one.say("hold")
+    one.connected()                            # by now it holds
     publisher.sent(CHANGE, 20001, 50, robots=1)
     until(lambda: len(fresh(one, 20001)) == 50)
     one.say("done 49")                         # all but the oldest
     assert one.in_flight() >= 50               # of other tests, too
-    assert one.stop() < 2000                   # commits what it may
+    assert one.stop() < 6000                   # commits what it may
 
     two = drive("operations", engines="kafka")
     two.ask("consume kafka", "consuming")
@@ -122,8 +127,10 @@ def test_a_stop_while_the_broker_is_silent(bus, drive, tmp_path):
         assert drive(**options).sent(CHANGE, 0, 20)[0] == 20
         until(lambda: len(driver.numbers()) == 20)
         broker.send_signal(signal.SIGSTOP)
-        driver.say("done 20")                  # which it cannot commit
-        assert driver.stop() < 14000           # by itself: 70 s
+        # which it cannot commit; with the stop, or it might have begun to,
+        # and nobody would wait for the answer
+        driver.process.stdin.write("done 20\n")
+        assert driver.stop() < 30000           # by itself: 70 s
         assert driver.logged("kafka_commit_failed") == 1
     finally:
         broker.kill()
@@ -138,7 +145,7 @@ def test_events_come_by_rabbitmq_where_both_are_configured(drive):
 def test_fleet_fed_by_the_raw_topic(bus, drive):
     driver = drive("all", engines="rabbitmq,kafka", kafka_feeds_fleet="on")
     driver.ask("consume kafka", "consuming")
-    until(driver.connected)
+    until(driver.connected, 40)
     assert driver.sent("raw", 30000, 10)[0] == 10
     until(lambda: len(fresh(driver, 30000)) == 10)
     assert {topic for topic, _, _, n in driver.got() if n >= 30000} == {

@@ -82,8 +82,10 @@ def test_broker_killed_within_a_window(bus, drive):
     driver = drive(bus_window=500)
     driver.send(CHANGE, 0, total)
     until(lambda: (bus.depth("coco.operations") or 0) > 2000)
+    # at once: to kill it takes a while, in which all might be sent
+    os.kill(bus.stack.pid("rabbitmq"), signal.SIGSTOP)
     bus.kill()
-    assert not driver.logged("sent %d" % total)
+    assert not any(line.startswith("sent ") for line in driver.lines)
     bus.restart()
     until(lambda: "sent %d " % total in driver.lines, 120)
 
@@ -91,7 +93,10 @@ def test_broker_killed_within_a_window(bus, drive):
     numbers = bus.exactly("coco.operations", depth)
     print("%d events, %d deliveries" % (total, depth))
     assert set(numbers) == set(range(total))
-    assert total <= depth <= total + 500
+    # each connection that is lost leaves a window at most
+    lost = driver.logged("rabbitmq_connected") - 1
+    assert lost >= 1
+    assert total <= depth <= total + 500 * lost
     assert ascending(numbers)
     assert driver.metric("coco_bus_errors_total") > 0
 
@@ -104,14 +109,16 @@ def test_a_refused_event_is_sent_again(bus, drive, proxy):
     assert "basic.nack" in error
     assert driver.sent(CHANGE, sent, 10 - sent) == (10 - sent, "")
 
-    numbers = bus.exactly("coco.operations", 20 - sent)
+    # what the first time was on its way may have gone with its connection
+    depth = bus.depth("coco.operations")
+    assert 10 <= depth <= 20 - sent
+    numbers = bus.exactly("coco.operations", depth)
     assert set(numbers) == set(range(10))
     assert ascending(numbers)
 
 
 def test_a_blocked_connection_survives(bus, drive, proxy):
-    driver = drive(port=proxy.port, bus_timeout="500ms",
-                   rabbitmq_heartbeat="1s")
+    driver = drive(port=proxy.port, bus_timeout="2s", rabbitmq_heartbeat="1s")
     assert driver.sent(CHANGE, 0, 1) == (1, "")
     proxy.blocked()
     until(lambda: driver.logged("rabbitmq_blocked"))   # heard while idle
@@ -119,7 +126,7 @@ def test_a_blocked_connection_survives(bus, drive, proxy):
 
     # Nothing goes out, for longer than bus.timeout.
     with pytest.raises(AssertionError):
-        until(lambda: bus.depth("coco.operations") != 1, 1.5)
+        until(lambda: bus.depth("coco.operations") != 1, 3)
 
     proxy.unblocked()
     until(lambda: "sent 5 " in driver.lines)
@@ -129,7 +136,7 @@ def test_a_blocked_connection_survives(bus, drive, proxy):
 
 def test_a_silent_broker_is_given_up_after_the_timeout(bus, drive):
     driver = drive(bus_timeout="500ms")
-    assert driver.sent(CHANGE, 0, 1) == (1, "")
+    until(lambda: driver.sent(CHANGE, 0, 1) == (1, ""))
     pid = bus.stack.pid("rabbitmq")
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -141,10 +148,18 @@ def test_a_silent_broker_is_given_up_after_the_timeout(bus, drive):
 
 
 def sending(port):
-    """Bytes that wait in the sockets to the port."""
+    """A pair of each socket to the port: the bytes that wait in it, and its
+    own port."""
     with open("/proc/net/tcp") as file:
-        return sum(int(line.split()[4].split(":")[0], 16) for line in file
-                   if line.split()[2].endswith(":%04X" % port))
+        rows = [line.split() for line in file]
+    return [(int(row[4].split(":")[0], 16), int(row[1].split(":")[1], 16))
+            for row in rows if row[2].endswith(":%04X" % port)]
+
+
+def closed(bus, port):
+    """Has the broker told of the end of the connection from there?"""
+    return any("closing AMQP connection" in line and ":%d -> " % port in line
+               for line in bus.stack.log("rabbitmq").splitlines())
 
 
 def test_a_stop_ends_a_publish_that_blocks(bus, drive):
@@ -156,18 +171,20 @@ def test_a_stop_ends_a_publish_that_blocks(bus, drive):
     os.kill(pid, signal.SIGSTOP)
     try:
         bus.put(200, robots=100, size=200000)
-        until(lambda: sending(bus.stack.amqp_port) > 100000)
-        assert driver.stop() < 2000
+        until(lambda: max(sending(bus.stack.amqp_port))[0] > 100000)
+        _, port = max(sending(bus.stack.amqp_port))
+        assert driver.stop() < 10000           # by itself: bus.timeout
     finally:
         os.kill(pid, signal.SIGCONT)
     assert bus.unrelayed() == 200
+    until(lambda: closed(bus, port))           # and takes nothing any more
 
 
 def test_engines_do_not_flood_each_other(bus, drive):
     """What RabbitMQ has confirmed is not sent there again and again while
     Kafka is away."""
     driver = drive(engines="rabbitmq,kafka", brokers="127.0.0.1:1",
-                   bus_timeout="300ms")
+                   bus_timeout="2s")
     for _ in range(3):
         sent, error = driver.sent(CHANGE, 0, 20)
         assert sent == 0 and error
@@ -241,8 +258,16 @@ def test_acknowledged_up_to_the_first_that_is_not_done(bus, drive):
     until(lambda: len(second.got()) == 10)
     second.say("done 10")
     until(lambda: second.in_flight() == 0)
+
+    # they are released first, and then acknowledged; the next is read after
+    drive().sent(CHANGE, 10, 1)
+    until(lambda: len(second.got()) == 11)
     second.kill()
-    assert bus.depth("coco.operations") == 0
+
+    third = drive("operations")
+    third.ask("consume rabbitmq", "consuming")
+    until(lambda: third.got())
+    assert third.numbers() == [10]
 
 
 def test_a_full_lane_holds_the_broker_back_and_keeps_the_connection(bus,
@@ -301,6 +326,10 @@ def test_a_message_that_an_operator_puts_back(bus, drive):
     channel.connection.close()
     driver = drive("operations")
     driver.ask("consume rabbitmq", "consuming")
-    until(lambda: len(driver.lines) >= 3)
-    assert driver.lines[1].startswith("got rabbitmq 3 " + CHANGE + " r-")
-    assert driver.lines[2] == 'got rabbitmq 3  - -1 {"data":{"number":4}}'
+
+    def got():
+        return [line for line in driver.lines if line.startswith("got ")]
+
+    until(lambda: len(got()) == 2)
+    assert got()[0].startswith("got rabbitmq 3 " + CHANGE + " r-")
+    assert got()[1] == 'got rabbitmq 3  - -1 {"data":{"number":4}}'

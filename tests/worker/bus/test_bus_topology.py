@@ -51,7 +51,7 @@ def test_a_queue_with_other_arguments_is_named(bus, drive):
 
 
 def test_the_delivery_limit_sets_a_message_aside(bus, drive):
-    drive(rabbitmq_delivery_limit=2).sent(CHANGE, 7, 1)
+    assert drive(rabbitmq_delivery_limit=2).sent(CHANGE, 7, 1) == (1, "")
     deliveries = 0
     while bus.depth("coco.dead") == 0:
         driver = drive("operations", rabbitmq_delivery_limit=2)

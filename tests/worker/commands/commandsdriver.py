@@ -103,7 +103,7 @@ class Robots:
         self.client.reconnect_delay_set(1, 1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(30)
 
     def hear(self, _client, _data, message):
         self.heard.append((time.time(), message.topic,
@@ -147,6 +147,13 @@ class Driver(native.Driver):
     def metric(self, name):
         return sum(int(line.split()[-1]) for line in self.ask("metrics", ".")
                    if line.startswith(name + '{lane="events"}'))
+
+    def sent(self, count, what="commands"):
+        """How many are counted, once so many are: a robot may hear one before
+        it counts."""
+        name = "coco_%s_sent_total" % what
+        until(lambda: self.metric(name) >= count)
+        return self.metric(name)
 
     def stop(self):
         """Milliseconds that the stop took."""

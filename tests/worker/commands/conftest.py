@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import commandsdriver  # noqa: E402
 from stack import Stack  # noqa: E402
+from tables import emptied  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def running():
 @pytest.fixture
 def servers(running):
     running.heal()
-    running.query("truncate coco.robot_command, coco.robot_shadow")
+    running.query(emptied("robot_command", "robot_shadow"))
     return running
 
 

@@ -32,10 +32,10 @@ def test_leaves_at_once_when_it_is_notified(servers, drive, robots, version):
                        "issuedAt": pytest.approx(issued, abs=1),
                        "expiresAt": pytest.approx(expires, abs=1)}
     assert isinstance(payload["issuedAt"], int)
-    assert sent == pytest.approx(at, abs=0.5)
+    assert issued / 1000 - 0.001 <= sent <= at
     assert (left, attempts) == (60, 1)
-    assert at - issued / 1000 < 1
-    assert driver.metric("coco_commands_sent_total") == 1
+    assert at - issued / 1000 < 10             # by the poll: 60 s
+    assert driver.sent(1) == 1
     assert driver.metric("coco_commands_connected") == 1
     assert driver.stop() < 1500
 
@@ -51,7 +51,7 @@ def test_absent_members_are_left_out(servers, drive, robots):
 def test_a_lost_notification_costs_a_poll(servers, drive, robots):
     drive(commands_poll="200ms").connected()
     identity, = servers.put(notify=False)
-    until(lambda: robots.times(identity), 5)
+    until(lambda: robots.times(identity), 30)
 
 
 def test_leaves_at_its_time(servers, drive, robots):
@@ -59,7 +59,7 @@ def test_leaves_at_its_time(servers, drive, robots):
     begun = time.time()
     identity, = servers.put(due="600ms")
     at, = until(lambda: robots.times(identity))
-    assert 0.6 <= at - begun < 2
+    assert 0.6 <= at - begun < 10              # by the poll: 60 s
 
 
 @pytest.mark.parametrize("column, value", [
@@ -69,9 +69,9 @@ def test_leaves_again_until(servers, drive, robots, column, value):
     identity, = servers.put()
     until(lambda: len(robots.times(identity)) >= 4)
     servers.set(identity, column, value)
-    times = robots.times(identity)
-    for before, after in zip(times, times[1:]):
-        assert 0.1 < after - before < 1
+    issued, = servers.get(identity, "extract(epoch from issued_at)::float8")
+    for number, at in enumerate(robots.times(identity)):
+        assert at - issued >= number * 0.15    # the way is what it takes more
 
     # one may have been on its way; the retries of another one pass the time
     attempts, = servers.get(identity, "attempts")
@@ -83,18 +83,22 @@ def test_leaves_again_until(servers, drive, robots, column, value):
 
 def test_nothing_leaves_after_its_expiry(servers, drive, robots):
     drive(commands_retry="20ms").connected()
-    identities = servers.put(20, expires="700ms")
+    identities = servers.put(20, expires="60s")
+    until(lambda: all(len(robots.times(i)) >= 3 for i in identities))
+    servers.query("update coco.robot_command"
+                  " set expires_at = now() + interval '100 ms'")
     until(lambda: servers.query("select now() > max(expires_at)"
                                 " from coco.robot_command")[0][0])
     other, = servers.put()
     until(lambda: len(robots.times(other)) >= 3)
     for identity in identities:
-        expires, attempts = servers.get(
-            identity, "extract(epoch from expires_at)::float8, attempts")
-        times = robots.times(identity)
-        # the last claim may come too late to leave
-        assert 2 < attempts - 1 <= len(times) <= attempts
-        assert max(times) < expires + 0.05     # of the way to the robot
+        attempts, = servers.get(identity, "attempts")
+        # the last claims may come too late to leave
+        assert 3 <= len(robots.times(identity)) <= attempts
+
+    # over one connection, which keeps the order
+    heard = [payload["id"] for _, _, payload, _ in list(robots.heard)]
+    assert set(heard[heard.index(other):]) == {other}
 
 
 def test_a_broker_that_comes_back_finds_everything_due(servers, drive,
@@ -102,19 +106,19 @@ def test_a_broker_that_comes_back_finds_everything_due(servers, drive,
     driver = drive(commands_retry="60s").connected()
     servers.kill("mqtt")
     until(lambda: driver.status() == (True, False))
-    assert driver.metric("coco_commands_connected") == 0
+    until(lambda: driver.metric("coco_commands_connected") == 0)
     dead, = servers.put(expires="100ms")
-    first, = servers.put()
-    second, = servers.put(due="-1h")
+    first, = servers.put(expires="5min")
+    second, = servers.put(expires="5min", due="-1h")
     until(lambda: driver.logged("mqtt_down") >= 3)
     assert servers.get(first, "attempts, sent_at") == (0, None)
     until(lambda: servers.get(dead, "expires_at < now()") == (True,))
 
     robots.ready.clear()
     servers.restart("mqtt")
-    assert robots.ready.wait(10)
+    assert robots.ready.wait(30)
     until(lambda: driver.status() == (True, True))
-    until(lambda: servers.get(first, "attempts") == (1,))
+    until(lambda: servers.get(first, "attempts") == (1,), 30)
     assert servers.get(second, "attempts") == (1,)
     assert servers.get(dead, "attempts") == (0,)
 
@@ -128,12 +132,12 @@ def test_a_broker_that_comes_back_finds_everything_due(servers, drive,
 def test_a_broker_that_is_killed_with_commands_under_way(servers, drive,
                                                          robots):
     drive(commands_retry="300ms").connected()
-    identities = servers.put(300, expires="60s")
+    identities = servers.put(300, expires="5min")
     until(lambda: robots.heard)
     servers.kill("mqtt")
     robots.ready.clear()
     servers.restart("mqtt")
-    assert robots.ready.wait(10)
+    assert robots.ready.wait(30)
     robots.heard.clear()
     for identity in identities:
         until(lambda: robots.times(identity))
@@ -147,8 +151,8 @@ def test_postgres_comes_back(servers, drive, robots):
     until(lambda: driver.logged("postgres_unavailable"))
     assert driver.status() == (True, True)
     servers.restart("postgres")
-    second, = servers.put()
-    until(lambda: robots.times(second))
+    second, = servers.put(expires="5min")
+    until(lambda: robots.times(second), 30)
 
 
 def test_postgres_comes_after(servers, drive, robots):
@@ -156,82 +160,93 @@ def test_postgres_comes_after(servers, drive, robots):
     driver = drive().connected()
     until(lambda: driver.logged("postgres_unavailable"))
     servers.restart("postgres")
-    identity, = servers.put()
+    identity, = servers.put(expires="5min")
     until(lambda: robots.times(identity))
 
 
 def test_two_share(servers, drive, robots):
     drivers = [drive(commands_retry="60s").connected() for _ in range(2)]
     identities = []
-    for _ in range(100):
-        identities += servers.put(5)
-    until(lambda: len(robots.heard) >= 500)
+
+    def put():
+        identities.extend(servers.put(5, expires="5min"))
+        return [d.metric("coco_commands_sent_total") for d in drivers]
+
+    for _ in range(99):
+        put()
+    until(lambda: min(put()) > 0)              # who is slower gets some, too
+    count = len(identities)
+    until(lambda: len(robots.heard) >= count)
     assert servers.query("select min(attempts), max(attempts)"
                          " from coco.robot_command") == [(1, 1)]
-    sent = [d.metric("coco_commands_sent_total") for d in drivers]
-    assert sum(sent) == 500 and min(sent) > 0
+    until(lambda: sum(d.sent(0) for d in drivers) >= count)
+    assert sum(d.sent(0) for d in drivers) == count
     assert all(len(robots.times(i)) == 1 for i in identities)
 
 
 def test_one_takes_over(servers, drive, robots):
     first, second = (drive(commands_retry="200ms").connected()
                      for _ in range(2))
-    identity, = servers.put()
+    identity, = servers.put(expires="5min")
     until(lambda: robots.times(identity))
     first.kill()
-    begin = len(robots.times(identity))
+    sent, begin = second.sent(0), len(robots.times(identity))
+    assert second.sent(sent + 3) >= sent + 3
     until(lambda: len(robots.times(identity)) >= begin + 3)
-    assert second.metric("coco_commands_sent_total") >= 3
 
 
 def test_a_thousand_at_once(servers, drive, robots):
     driver = drive(commands_retry="60s").connected()
-    identities = servers.put(1000)
-    until(lambda: len(robots.heard) >= 1000)
+    identities = servers.put(1000, expires="5min")
+    until(lambda: len(robots.heard) >= 1000, 60)
     assert sorted(p["id"] for _, _, p, _ in robots.heard) == sorted(identities)
     assert {t for _, t, _, _ in robots.heard} == {
         "robot/r-%d/commands" % n for n in range(1, 1001)}
-    assert driver.metric("coco_commands_sent_total") == 1000
+    assert driver.sent(1000) == 1000
 
 
 def test_killed_between_claim_and_publish(servers, drive, robots):
     """The claim's statement is held up, and ends without its worker."""
     servers.query(
         "create function coco.test_hold() returns trigger language plpgsql"
-        " as $$ begin perform pg_sleep(0.7); return new; end $$;"
+        " as $$ begin perform pg_advisory_xact_lock(1); return new; end $$;"
         "create trigger test_hold before update on coco.robot_command"
         " for each row execute function coco.test_hold()")
+    holder = psycopg2.connect(servers.stack.postgres)
     try:
+        holder.cursor().execute("select pg_advisory_xact_lock(1)")
         driver = drive(commands_retry="1500ms").connected()
-        identity, = servers.put()
+        identity, = servers.put(expires="5min")
         until(lambda: servers.query("select 1 from pg_stat_activity"
-                                    " where wait_event = 'PgSleep'"))
+                                    " where wait_event = 'advisory'"))
         driver.kill()
+        holder.rollback()
         until(lambda: servers.get(identity, "attempts") == (1,))
     finally:
+        holder.close()
         servers.query("drop function coco.test_hold cascade")
     assert not robots.times(identity)
 
     claimed, = servers.get(identity, "extract(epoch from sent_at)::float8")
-    drive().connected()
+    drive(commands_retry="60s").connected()
     at, = until(lambda: robots.times(identity))
     assert at - claimed >= 1.5
     assert servers.get(identity, "attempts") == (2,)
 
 
 def test_a_row_that_another_holds_is_passed_over(servers, drive, robots):
-    drive(commands_retry="60s").connected()
-    held, = servers.put(notify=False)
+    held, = servers.put(notify=False, expires="5min")
     other = psycopg2.connect(servers.stack.postgres)
     try:
         other.cursor().execute("select 1 from coco.robot_command where id = %s"
                                " for update", (held,))
-        free, = servers.put()
+        drive(commands_retry="60s").connected()
+        free, = servers.put(expires="5min")
         until(lambda: robots.times(free))
         assert not robots.times(held)
     finally:
         other.close()
-    until(lambda: robots.times(held))
+    until(lambda: robots.times(held), 30)      # by the poll: 60 s
 
 
 def test_a_broker_that_acknowledges_nothing_is_left(servers, drive, robots,
@@ -256,10 +271,12 @@ def test_the_broker_forgets_what_has_expired(servers, drive):
 
     robot().close()
     drive(commands_retry="60s").connected()
-    dead, = servers.put(expires="900ms")
-    alive, = servers.put(expires="60s")
+    dead, = servers.put(expires="2s")
+    alive, = servers.put(expires="5min")
+    # MQTT has whole seconds: those left are rounded up, and a broker begins
+    # to count them anywhere in one
     until(lambda: servers.get(dead, "attempts, now() > expires_at"
-                                    " + interval '1.2 s'") == (1, True))
+                                    " + interval '2 s'") == (1, True))
     back = robot()
     try:
         until(lambda: back.times(alive))
@@ -280,8 +297,7 @@ def test_refusals_are_told(servers, drive, tmp_path, lines, options, reason):
     broker = Broker(tmp_path, servers.stack.free_port, *lines)
     try:
         driver = drive(port=servers.stack.free_port, **options)
-        until(lambda: driver.logged("mqtt_down") > 1)
-        assert driver.logged(reason) > 1, driver.errors
+        until(lambda: driver.logged(reason) > 1)
         assert driver.status() == (True, False)
     finally:
         broker.close()
@@ -320,8 +336,8 @@ def test_tls(servers, drive, tmp_path):
                     "true")
     try:
         driver = drive(**tls).connected()
-        servers.put(300)
-        until(lambda: driver.metric("coco_commands_sent_total") == 300)
+        servers.put(300, expires="5min")
+        assert driver.sent(300) == 300
 
         for changes in ({"mqtt_tls_ca_file": ""},      # not the system's
                         {"mqtt_host": "127.0.0.1"},    # not its name
@@ -335,10 +351,11 @@ def test_tls(servers, drive, tmp_path):
 
     # nobody there: it waits, and does not spin
     until(lambda: driver.status() == (True, False))
-    begun = cpu(driver)
+    begun, at = cpu(driver), time.monotonic()
     down = driver.logged("mqtt_down")
-    until(lambda: driver.logged("mqtt_down") >= down + 10, 5)
-    assert cpu(driver) - begun < 0.5
+    until(lambda: driver.logged("mqtt_down") >= down + 10)
+    # a slow machine is longer at the same
+    assert cpu(driver) - begun < max(0.5, (time.monotonic() - at) / 4)
 
 
 def cpu(driver):

@@ -6,6 +6,7 @@ import random
 import uuid
 
 import psycopg2.extras
+from tables import emptied
 
 # MDS 2.0, "Delivery robots": from, event, to.
 TRANSITIONS = {
@@ -45,8 +46,8 @@ assert len(TRANSITIONS) == 52
 
 STATUSES = ["Assigned", "EnrouteToPickup", "AtPickup", "LoadedWaitingForPilot",
             "EnrouteToDropoff", "AtDropoff", "Completed"]
-TABLES = ("mds_fact", "mds_event", "mds_trip", "mds_vehicle", "delivery",
-          "delivery_attempt", "delivery_event", "demand", "partner_push",
+TABLES = ("mds_fact", "mds_event", "mds_trip", "mds_vehicle", "partner_push",
+          "demand", "delivery_attempt", "delivery_event", "delivery",
           "resource", "robot_operation", "robot_state_history", "fleet_robot",
           "robot_state", "state_history", "dead_letter")
 
@@ -117,8 +118,9 @@ def clear(connection):
     """Numbers begin at 1, of as many digits as they may have."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
-            "truncate %s restart identity; update coco.mds_progress"
-            " set since = null, up_to = '-infinity'" % ", ".join("coco." + t for t in TABLES))
+            emptied(*TABLES) +
+            "; alter table coco.mds_fact alter seq restart"
+            "; update coco.mds_progress set since = null, up_to = '-infinity'")
 
 
 def put(connection, some):

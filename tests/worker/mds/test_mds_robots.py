@@ -64,7 +64,7 @@ def await_status(stack, delivery, status):
              status)
 
 
-def await_told(db, serial, *events, seconds=20):
+def await_told(db, serial, *events, seconds=60):
     """That the robot's events end with these; all of them, checked."""
     def ends():
         found = city.told(db).get(serial, [])
@@ -134,7 +134,7 @@ def test_distance_to_the_first_heartbeat(stack, db, one):
     await_told(db, "way-1", "trip_start")
     beat(stack, "way-1", 33.995)
     wait_for(lambda: rows(stack, "select count(*) from coco.state_history")
-             == [(2,)], 20, "the heartbeat")
+             == [(2,)], 60, "the heartbeat")
     move(stack, delivery, "Canceled", reason="closed")
     await_told(db, "way-1", "trip_pause", "provider_cancellation")
     (_, _, canceled, _, distance), = trips(stack, "way-1")
@@ -175,12 +175,12 @@ def test_offline_and_back(stack, db, one):
     await_told(db, "silent-1", "recommissioned", "service_start")
     delivery = create(stack)
     move(stack, delivery, "Assigned", serial="silent-1")
-    wait_for(silent, 20, "silence")
+    wait_for(silent, 60, "silence")
     await_told(db, "silent-1", "reservation_start", "comms_lost")
     move(stack, delivery, "EnrouteToPickup")
     move(stack, delivery, "AtPickup")
     wait_for(lambda: rows(stack, "select count(*) from coco.mds_fact")
-             == [(0,)], 20, "the facts to be taken")
+             == [(0,)], 60, "the facts to be taken")
     beat(stack, "silent-1")
     told = await_told(db, "silent-1", "comms_lost", "comms_restored",
                       "reservation_stop", "trip_start", "order_pick_up")
@@ -215,7 +215,7 @@ def test_late_business(stack, db, worker):
     await_told(db, "late-2", "recommissioned", "service_start")
     history("late-2", "OFF_DUTY", 10)
     wait_for(lambda: rows(stack, "select count(*) from coco.mds_fact")
-             == [(0,)], 20, "the fact to be taken")
+             == [(0,)], 60, "the fact to be taken")
     assert len(city.told(db)["late-2"]) == 2
     change(stack, "late-2", undergoing_maintenance=True)
     await_told(db, "late-2", "service_start", "service_end", "maintenance")
@@ -317,7 +317,7 @@ def replay(stack, *letters):
     wait_for(lambda: rows(
         stack, "select count(*) from coco.dead_letter"
         " where replayed_at is not null and replay_outcome is null")
-        == [(0,)], 20, "the replays")
+        == [(0,)], 60, "the replays")
     outcomes = dict(rows(stack, "select id::text, replay_outcome"
                          " from coco.dead_letter"))
     return [outcomes[each] for each in letters]
@@ -368,7 +368,7 @@ def test_replay_of_a_whole_trip(stack, db, one):
     for status in city.STATUSES[1:]:
         move(stack, delivery, status)
     wait_for(lambda: rows(stack, "select count(*) from coco.mds_fact")
-             == [(0,)], 20, "the facts to be taken")
+             == [(0,)], 60, "the facts to be taken")
     rows(stack, "update coco.mds_vehicle set memory = %s", json.dumps(memory))
     letters = [each for each, in rows(
         stack, "select id::text from coco.dead_letter"

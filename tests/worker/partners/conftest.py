@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import partnersdriver  # noqa: E402
 from stack import Stack  # noqa: E402
+from tables import emptied  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +21,9 @@ def running():
 
 @pytest.fixture
 def servers(running):
-    running.query(
-        "truncate coco.partner_push, coco.delivery_event, coco.delivery,"
-        " coco.dead_letter, coco.resource, coco.external_robot_mapping"
-        " cascade")
+    running.query(emptied(
+        "partner_push", "demand", "delivery_attempt", "delivery_event",
+        "delivery", "dead_letter", "resource", "external_robot_mapping"))
     return running
 
 

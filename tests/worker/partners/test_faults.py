@@ -52,7 +52,7 @@ def test_half_of_the_calls_fail_and_senders_are_killed(servers, partner,
         "select count(*) from coco.partner_push"
         " where (attempts -> -1 ->> 'status')::int <> 200")[0][0]
     assert recorded == 0
-    assert driver.status()[2] == 0
+    until(lambda: driver.status()[2] == 0)     # said after the commit
 
 
 def test_a_loss_of_postgres_loses_nothing(servers, partner, drive):
@@ -227,7 +227,7 @@ def test_a_partner_that_only_fails_is_left_alone(servers, partner, drive):
 def test_the_other_partner_goes_on(servers, partner, drive):
     partner.answer = lambda call, number: (
         None if call.path == "/v3/updateVehicleStatus" else 200)
-    drive()
+    drive(partners_timeout="5m")               # longer than we wait
     for n in range(20):
         servers.deliver("D-%d" % n, statuses=["Created"])
     until(lambda: len(partner.calls) >= 16)
@@ -314,7 +314,8 @@ def test_no_token_can_be_had(servers, partner, drive):
     until(lambda: servers.pending() == 0)
     assert partner.most_fetches == 1     # at a time, for all
     assert len(partner.calls) == 5
-    assert driver.logged("partner_token_failed") == len(partner.fetches) - 1
+    until(lambda: driver.logged("partner_token_failed")
+          == len(partner.fetches) - 1)         # lines come by a pipe
 
 
 def test_a_token_is_renewed_before_its_end(servers, partner, drive):
@@ -333,16 +334,17 @@ def test_a_token_is_renewed_before_its_end(servers, partner, drive):
 
 
 def test_no_more_calls_than_their_rate(servers, partner, drive):
-    drive(doordash_rate=20)
-    for n in range(50):
+    for n in range(80):
         servers.deliver("D-%d" % n, statuses=["Created"])
-    until(lambda: servers.pending() == 0)
-    assert len(partner.calls) == 50
-    # twenty come at once, the others as they may
+    drive(doordash_rate=20)
+    until(lambda: servers.pending() == 0, 60)
+    assert len(partner.calls) == 80
+    # twenty come at once, the others in three seconds, though the first may
+    # be late
     times = [call.at for call in partner.calls]
-    assert max(times) - min(times) > 1
+    assert max(times) - min(times) > 2
     assert servers.query(
-        "select max(attempted_at) - min(attempted_at) > interval '1.2 s'"
+        "select max(attempted_at) - min(attempted_at) > interval '2 s'"
         " from coco.partner_push") == [(True,)]
 
 

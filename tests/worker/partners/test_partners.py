@@ -89,7 +89,8 @@ def test_others_are_told_nothing(servers, partner, drive):
     assert servers.pushes(identity) == [(s, "SKIPPED") for s in STATUSES]
     assert servers.query("select count(*) from coco.partner_push")[0][0] == 8
     assert partner.calls == []
-    assert driver.metric("coco_pushes_skipped_total", "uber") == 8
+    # counted after the commit
+    until(lambda: driver.metric("coco_pushes_skipped_total", "uber") == 8)
 
 
 def test_a_word_that_the_map_lacks_is_skipped(servers, partner, drive,
@@ -144,6 +145,8 @@ def test_a_day_of_outage_slows_no_claim(servers, partner, drive):
             " from pg_stat_user_indexes"
             " where relname in ('partner_push', 'delivery')")[0]
 
+    # what a session has read is there before it goes on, not after its end
+    counted = " select pg_stat_force_next_flush()"
     driver = drive().sends()
     servers.robot("R-1")
     servers.deliver("D-1")
@@ -153,14 +156,14 @@ def test_a_day_of_outage_slows_no_claim(servers, partner, drive):
         " pickup_latitude, pickup_longitude, dropoff_latitude,"
         " dropoff_longitude, created_at, updated_at)"
         " select 'doordash', 'W-' || n, 'Created', 1, 2, 3, 4, now(), now()"
-        " from generate_series(1, 5000) n")
+        " from generate_series(1, 5000) n;" + counted)
     servers.query(
         "insert into coco.partner_push (id, provider, delivery_id, kind,"
         " number, status, ts, due_at)"
         " select gen_random_uuid(), 'doordash', d.id, 'STATUS', n, 'Created',"
         " now(), case n when 1 then now() + interval '1 hour' end"
         " from coco.delivery d, generate_series(1, 4) n"
-        " where d.external_id like 'W-%%'")
+        " where d.external_id like 'W-%%';" + counted)
     before = used()
     servers.deliver("D-2")
     until(lambda: partner.statuses("D-2") == DOORDASH)
@@ -245,8 +248,9 @@ def test_over_tls_it_is_http_2(servers, partner, drive, tls):
     for n in range(20):
         servers.deliver("D-%d-" % n)
     until(lambda: servers.pending() == 0)
-    said = [line.split() for line in
-            (folder / "access.log").read_text().splitlines()]
+    log = folder / "access.log"        # written after the answers
+    until(lambda: log.read_text().count("\n") >= 160)
+    said = [line.split() for line in log.read_text().splitlines()]
     assert {(version, status) for version, _, status in said} == {
         ("HTTP/2.0", "200")}
     assert len(said) == 160

@@ -8,15 +8,16 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import servers as pipeline  # noqa: E402
+from tables import emptied  # noqa: E402
 
 TABLES = ("robot_state", "state_history", "state_history_late",
           "lid_cycle_event_history", "robot_operation", "robot_state_history",
           "fleet_robot", "outbox", "dead_letter", "idempotency_key",
           "driveu_status", "webhook_inbox", "external_robot_mapping",
           "lid_robot", "lid_cycle", "robot_command", "robot_shadow",
-          "robot_task", "delivery", "delivery_attempt", "delivery_event",
-          "anomaly", "demand", "resource", "quote", "integration",
-          "partner_push", "mds_fact")
+          "robot_task", "partner_push", "demand", "delivery_attempt",
+          "delivery_event", "delivery", "anomaly", "resource", "quote",
+          "integration", "mds_fact")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def running():
 @pytest.fixture
 def servers(running):
     running.heal()
-    running.query("truncate %s" % ", ".join("coco." + t for t in TABLES))
+    running.query(emptied(*TABLES))
     running.redis().flushall()
     return running
 

@@ -60,18 +60,25 @@ driver_number(const char *name, int otherwise)
 }
 
 
+static int
+driver_digit(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+
+/* Not by sscanf(), which measures all that is left each time. */
 static coco_str_t
 driver_unhex(char *text)
 {
-    size_t    n = 0;
-    unsigned  byte;
+    size_t  n = 0;
 
     if (strcmp(text, "-") == 0) {
         return (coco_str_t) { NULL, 0 };
     }
 
-    for (char *p = text; p[0] && sscanf(p, "%2x", &byte) == 1; p += 2) {
-        text[n++] = (char) byte;
+    for (char *p = text; p[0] && p[1]; p += 2) {
+        text[n++] = (char) (driver_digit(p[0]) << 4 | driver_digit(p[1]));
     }
 
     return (coco_str_t) { text, n };

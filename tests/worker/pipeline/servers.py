@@ -61,6 +61,11 @@ class Servers:
         as_postgres([PG_BIN + "/pg_ctl", "-D", self.data, "-m", "immediate",
                      "-w", "stop"])
 
+    def logged(self):
+        """By Postgres."""
+        with open(self.data + "/log", encoding="utf-8") as log:
+            return log.read()
+
     def heal(self):
         """Everything up again, whatever a failed test left."""
         status = subprocess.run(
@@ -100,6 +105,13 @@ class Servers:
     def redis(self, path=None):
         return redis.Redis(unix_socket_path=path or self.redis_socket,
                            decode_responses=True)
+
+    def ended(self):
+        """Waits until Postgres has no session but this one: what they did is
+        counted in its statistics by then."""
+        until(lambda: self.query(
+            "select count(*) from pg_stat_activity where backend_type ="
+            " 'client backend' and pid <> pg_backend_pid()") == [(0,)])
 
     def query(self, sql, *args):
         with contextlib.closing(
@@ -167,7 +179,7 @@ class Driver:
     def low_water(self, milliseconds=0):
         return int(self.ask("wait %d %d" % (self.position, milliseconds))[1])
 
-    def done(self, seconds=20):
+    def done(self, seconds=60):
         """Everything pushed is committed, and what it led to."""
         end = time.monotonic() + seconds
         while self.low_water(200) != self.position:
@@ -190,8 +202,9 @@ class Driver:
         return values
 
     def logged(self):
-        self.log.seek(0)
-        return self.log.read().decode()
+        """The place in the file is the process's, too: it stays."""
+        file = self.log.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode()
 
     def stop(self):
         """True when it ended as it should."""

@@ -1,5 +1,6 @@
 """From a lane's messages to Postgres and Redis, against the real servers."""
 
+import contextlib
 import json
 import random
 import socket
@@ -117,20 +118,33 @@ def test_state_absent_is_the_last_known(servers, either):
                                        ("OFF_DUTY", "ON_TRIP")]
 
 
+@contextlib.contextmanager
+def one_batch(servers, lane):
+    """What is pushed meanwhile waits, and is written together."""
+    with contextlib.closing(psycopg2.connect(servers.postgres)) as blocker:
+        blocker.cursor().execute(
+            "lock table coco.robot_state in exclusive mode")
+        lane.push("warm", heartbeat(now()))
+        until(lambda: servers.query("select 1 from pg_locks"
+                                    " where not granted"))
+        yield
+        lane.metrics()                          # all of it has come
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_every_transition_within_a_batch(servers, drive, mode):
-    lane = drive(linger=500, shards=1, **MODES[mode])
+    lane = drive(shards=1, **MODES[mode])
     ts = now() - 1000
-    lane.push("warm", heartbeat(ts))
     states = ["PARKED", "ON_TRIP", "ON_TRIP", "PARKED", "GROUNDED"]
-    for i, state in enumerate(states):
-        lane.push("r-1", heartbeat(ts + i, state))
+    with one_batch(servers, lane):
+        for i, state in enumerate(states):
+            lane.push("r-1", heartbeat(ts + i, state))
     lane.done()
 
     assert changes(servers, "r-1") == [
         (None, "PARKED"), ("PARKED", "ON_TRIP"), ("ON_TRIP", "PARKED"),
         ("PARKED", "GROUNDED")]
-    assert lane.metrics()["coco_batches_total"] <= 2
+    assert lane.metrics()["coco_batches_total"] == 2
     assert count(servers, "robot_state_history",
                  "robot_serial = 'r-1'") == 4
 
@@ -432,7 +446,7 @@ def test_what_passes_a_limit_of_postgres_is_poison(servers, lane):
     try:
         lane.push("r-1", heartbeat(now(), "PARKED"))
         lane.push("r-2", heartbeat(now(), "PARKED"))
-        lane.done(5)
+        lane.done()
     finally:
         servers.query("drop trigger poison on coco.state_history;"
                       " drop function coco.limit()")
@@ -517,7 +531,7 @@ def test_a_partition_out_of_reach_is_waited_for(servers, lane):
     servers.query("alter table coco.state_history detach partition " + name)
     try:
         lane.push("r-1", heartbeat(at, "PARKED"))
-        until(lambda: lane.metrics()["coco_batch_retries_total"] > 2, 10)
+        until(lambda: lane.metrics()["coco_batch_retries_total"] > 2)
     finally:
         day = time.strftime("%Y-%m-%d", time.gmtime(at / 1000))
         servers.query("alter table coco.state_history attach partition %s for"
@@ -534,11 +548,11 @@ def test_a_connection_that_has_become_useless_is_left(servers, lane):
     servers.query("alter table coco.robot_state alter state type varchar")
     try:
         lane.push("r-1", heartbeat(now(), "ON_TRIP"))
-        lane.done(10)
+        lane.done()
     finally:
         servers.query("alter table coco.robot_state alter state type text")
     lane.push("r-1", heartbeat(now(), "PARKED"))
-    lane.done(10)
+    lane.done()
 
 
 def test_a_host_that_does_not_answer(servers, drive):
@@ -639,7 +653,7 @@ def test_redis_down_holds_nothing_and_returns(servers, lane):
     try:
         for i in range(20):
             lane.push("r-1", heartbeat(now() + i, "ON_TRIP"))
-            lane.done(3)
+            lane.done(10)
         assert robot_state(servers, "r-1")[1] == "ON_TRIP"
         assert lane.metrics()["coco_redis_errors_total"] > 0
     finally:
@@ -663,11 +677,11 @@ def test_a_hanging_redis_holds_a_batch_for_a_moment_only(servers, lane):
     lane.done()
     servers.redis_pause(True)
     try:
-        begin = time.monotonic()
         for i in range(10):
             lane.push("r-1", heartbeat(now() + i, "ON_TRIP"))
-            lane.done(5)
-        assert time.monotonic() - begin < 4
+            lane.done(10)
+        # and not every one: each time that it is waited for is told
+        assert 1 <= lane.logged().count("redis_unavailable") < 10
     finally:
         servers.redis_pause(False)
 
@@ -690,22 +704,24 @@ def test_a_redis_that_hung_keeps_no_old_copy(servers, lane):
         lane.push(serial, heartbeat(ts - 1000, "PARKED"))
     lane.done()
     servers.redis().set("robot.other", "stays")
+    feed = servers.redis().pubsub(ignore_subscribe_messages=True)
+    feed.subscribe("coco.invalidate")
+    feed.get_message(timeout=1)
     servers.redis_pause(True)
     try:
         for serial in serials[1:]:
             lane.push(serial, heartbeat(ts, "ON_TRIP"))
-        lane.done(5)
+        lane.done()
         assert lane.metrics()["coco_redis_owed"] == 8
     finally:
         servers.redis_pause(False)
 
-    feed = servers.redis().pubsub(ignore_subscribe_messages=True)
-    feed.subscribe("coco.invalidate")
-    until(lambda: all(gone_or_fresh(servers, s, ts) for s in serials[1:]), 8)
-    message = until(lambda: feed.get_message(timeout=0.1))
+    until(lambda: all(gone_or_fresh(servers, s, ts) for s in serials[1:]))
+    # behind what was sent before it hung
+    until(lambda: (feed.get_message(timeout=0.1) or {}).get("data")
+          == '{"all":true}')
     feed.close()
-    assert json.loads(message["data"]) == {"all": True}
-    until(lambda: settled(lane), 8)
+    until(lambda: settled(lane))
     assert cached(servers, "r-0")["ts"] == ts - 1000
     assert servers.redis().get("robot.other") == "stays"
 
@@ -733,7 +749,7 @@ def test_what_waits_in_a_hung_redis_comes_to_nothing(servers, drive):
             time.sleep(0.15)        # the next connection waits, too
         finally:
             servers.redis_pause(False)
-        until(lambda: settled(lane), 8)
+        until(lambda: settled(lane))
         time.sleep(0.2)
         assert [s for s in serials if not gone_or_fresh(
             servers, s, ts + 2 * turn + 2)] == []
@@ -761,6 +777,12 @@ def test_more_old_copies_than_are_remembered(servers, drive):
     assert client.keys() == ["robot.other"]
 
 
+def commands(client):
+    """All but those by which a test looks."""
+    return sum(of["calls"] for name, of in
+               client.info("commandstats").items() if name != "cmdstat_get")
+
+
 def test_commands_refused_leave_no_old_copy(servers, lane):
     client, ts = servers.redis(), now()
     refusals = {
@@ -780,13 +802,12 @@ def test_commands_refused_leave_no_old_copy(servers, lane):
             lane.done()
             time.sleep(0.5)
         finally:
-            commands = client.info("stats")["total_commands_processed"]
+            before = commands(client)
             client.execute_command(*heal)
         assert reason in lane.logged()
-        until(lambda: gone_or_fresh(servers, "r-1", ts + 1), 8)
-        until(lambda: settled(lane), 8)
-        assert client.info("stats")[
-            "total_commands_processed"] - commands < 300
+        until(lambda: gone_or_fresh(servers, "r-1", ts + 1))
+        until(lambda: settled(lane))
+        assert commands(client) - before < 300
         assert lane.metrics()["coco_redis_connected"] == 1
         assert "redis_unavailable" not in lane.logged()
 
@@ -810,7 +831,7 @@ def test_refusals_without_end_are_not_answered_in_circles(servers, lane):
     finally:
         client.execute_command("replicaof", "no", "one")
         feed.close()
-    until(lambda: settled(lane), 8)
+    until(lambda: settled(lane))
 
 
 def test_flushed_scripts_are_loaded_again(servers, either):
@@ -854,8 +875,9 @@ def test_the_order_of_arrival_does_not_matter(servers, drive):
                       "state_history", "outbox", "robot_state_history"):
             servers.query("truncate coco.%s" % table)
         servers.redis().flushall()
+        # a copy outlives the turns, however long they take
         lane = drive(linger=2, batch=[1000, 7, 60, 40, 300][turn],
-                     shards=turn % 3 + 1, seed=turn,
+                     shards=turn % 3 + 1, seed=turn, ttl=3600000,
                      **MODES["scrambled" if turn > 2 else "direct"])
         sent = list(messages)
         if turn:

@@ -228,7 +228,8 @@ def test_any_order(servers, drive, mode):
     seed = random.randrange(1 << 30)
     random_ = random.Random(seed)
     servers.query("insert into coco.integration values"
-                  " ('uber', 's-1', 'PIN', '4711'), ('uber', 's-2', 'QR', null)")
+                  " ('uber', 's-1', 'PIN', '4711'),"
+                  " ('uber', 's-2', 'QR', null)")
     servers.query("insert into coco.external_robot_mapping values"
                   " ('uber', 'v-1', 'r-1')")
     orders = [versions(servers, random_, None) for _ in range(40)]

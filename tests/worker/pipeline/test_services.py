@@ -93,12 +93,14 @@ def test_scrambled_is_as_direct(servers, drive, seed):
     messages, results, ids = traffic(seed), [], []
     for mode in MODES:
         for table in ("robot_state", "robot_operation", "fleet_robot",
-                      "resource", "state_history", "outbox", "robot_state_history",
-                      "driveu_status"):
+                      "resource", "state_history", "outbox",
+                      "robot_state_history", "driveu_status"):
             servers.query("truncate coco.%s" % table)
         servers.redis().flushall()
-        # one batch at a time: what a heartbeat is enriched with is the same
-        lane = drive(linger=1, shards=1, batch=50, seed=seed, **MODES[mode])
+        # one batch at a time: what a heartbeat is enriched with is the same;
+        # however long the first took, robots are online in the second
+        lane = drive(linger=1, shards=1, batch=50, seed=seed, online=3600000,
+                     **MODES[mode])
         for i in range(0, len(messages), 50):
             for serial, payload, received_at, kind in messages[i:i + 50]:
                 lane.push(serial, payload, received_at=received_at, kind=kind,
@@ -274,6 +276,7 @@ def test_a_heartbeat_of_both_brokers_is_for_both_services(servers, drive,
             else:
                 event(lane, "IoT.Heartbeat", "r-1", ts,
                       beat("r-1", ts, remotelyControllable=True), id=id)
+        lane.metrics()                  # they have come
     lane.done()
     assert one(servers, "select telemetry_id::text from coco.fleet_robot"
                         " where serial = 'r-1'") == (id,)

@@ -2,6 +2,7 @@
 test's own. Nothing here looks inside the worker.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -27,7 +28,7 @@ HEAD = struct.Struct("=IIIIq")      # magic, crc, topic, payload, time
 def command(*arguments, environment=None):
     """The worker run to its end."""
     return subprocess.run([BINARY, *arguments], capture_output=True, text=True,
-                          timeout=20, stdin=subprocess.DEVNULL,
+                          timeout=60, stdin=subprocess.DEVNULL,
                           env=dict(os.environ, **(environment or {})))
 
 
@@ -81,11 +82,11 @@ class Worker:
             assert self.process.poll() is None, self.log()
             try:
                 return requests.get(self.url + "/healthz", timeout=2).ok
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 return False
-        wait_for(answers, 20, "an answer of the worker")
+        wait_for(answers, 60, "an answer of the worker")
 
-    def await_metric(self, name, value, lane="telemetry", seconds=20):
+    def await_metric(self, name, value, lane="telemetry", seconds=60):
         wait_for(lambda: self.metric(name, lane) == value, seconds,
                  "%s{%s} = %s" % (name, lane, value))
 
@@ -98,7 +99,7 @@ class Worker:
         label = "partner" if name.startswith("coco_partner_") else "lane"
         key = '%s{%s="%s"} ' % (name, label, lane)
         for line in requests.get(self.url + "/metrics",
-                                 timeout=5).text.splitlines():
+                                 timeout=30).text.splitlines():
             if line.startswith(key):
                 return float(line[len(key):])
         raise KeyError(key)
@@ -123,11 +124,13 @@ class Worker:
             raise
 
     def journal(self, lane="telemetry"):
-        """[(topic, payload)] of what is on the disk."""
+        """[(topic, payload)] of what is on the disk; a segment may go while
+        they are read."""
         folder, found = os.path.join(self.folder, "journal", lane), []
         for name in sorted(os.listdir(folder)):
             if name.endswith(".log"):
-                with open(os.path.join(folder, name), "rb") as file:
+                with contextlib.suppress(FileNotFoundError), \
+                        open(os.path.join(folder, name), "rb") as file:
                     found += records(file.read())
         return found
 
@@ -161,7 +164,7 @@ class Broker:
         self.process = subprocess.Popen(
             ["mosquitto", "-c", path], stdin=subprocess.DEVNULL,
             stdout=self.log, stderr=self.log)
-        wait_for(self.answers, 10, "mosquitto")
+        wait_for(self.answers, 60, "mosquitto")
 
     def answers(self):
         with socket.socket() as s:

@@ -98,18 +98,18 @@ def test_journal_held_or_of_another(worker, block):
     first = worker(block).start()
     second = worker(block, http={"port": block + 5}, journal={
         "path": first.options["journal"]["path"]}).start(ready=False)
-    assert second.process.wait(10) == 1
+    assert second.process.wait(60) == 1
     assert "is held by process %d" % first.process.pid in second.log()
 
     assert first.stop() == 0
     second.options["mqtt"]["client_id"] = "another"
     second.start(ready=False)
-    assert second.process.wait(10) == 1
+    assert second.process.wait(60) == 1
     assert "belongs to client id \\\"coco-worker-telemetry\\\"" in second.log()
 
 
 def test_port_in_use(worker, block):
     worker(block).start()
     second = worker(block).start(ready=False)
-    assert second.process.wait(10) == 1
+    assert second.process.wait(60) == 1
     assert "cannot listen on 127.0.0.1 port %d" % (block + 6) in second.log()

@@ -50,7 +50,7 @@ class Database:
         return self.rows("select outcome, waiting_for from coco.webhook_inbox"
                          " where id = %s", row)[0]
 
-    def await_outcome(self, row, outcome="APPLIED", seconds=10):
+    def await_outcome(self, row, outcome="APPLIED", seconds=30):
         wait_for(lambda: self.inbox(row)[0] == outcome, seconds,
                  "%s of webhook %s" % (outcome, row))
 
@@ -71,11 +71,11 @@ def test_what_a_killed_worker_owed_redis(stack, worker, database):
     row, = database.store(webhook(vin="owed-1"))
 
     with redis.Redis.from_url(stack.redis_url) as copies:
-        wait_for(lambda: copies.get(key), 10, "the copy")
+        wait_for(lambda: copies.get(key), 30, "the copy")
         one.kill()
         copies.delete(key)
         worker(stack.port).start()
-        wait_for(lambda: copies.get(key), 10, "the copy that was owed")
+        wait_for(lambda: copies.get(key), 30, "the copy that was owed")
 
     database.await_outcome(row)
     assert database.rows("select count(*) from coco.outbox"
@@ -92,14 +92,16 @@ def test_seen_at_once(stack, worker, database, capsys):
         begun = time.monotonic()
         database.store(webhook(vin="fast-1", status=status))
         wait_for(lambda: database.statuses("fast-1") == {"streamer": status},
-                 10, "status %d" % number, 0.001)
+                 30, "status %d" % number, 0.001)
         took.append(time.monotonic() - begun)
 
     with capsys.disabled():
         print("\nwebhook to status: median %.1f ms, worst %.1f ms"
               % (statistics.median(took) * 1000, max(took) * 1000))
-    assert statistics.median(took) < 0.1 and max(took[1:]) < 1
-    assert one.metric("coco_messages_received_total", "webhooks") == 30
+    # the next look without being told would be in a minute
+    assert statistics.median(took) < 0.1 and max(took[1:]) < 5
+    # a message is counted after the lane has it
+    one.await_metric("coco_messages_received_total", 30, "webhooks")
 
 
 def test_many_each_once(stack, worker, database):
@@ -115,19 +117,19 @@ def test_many_each_once(stack, worker, database):
         database.store(*before[first:first + batch])
     wait_for(lambda: database.rows(
         "select count(*) from coco.webhook_inbox where done_at is null"
-        " and waiting_for is null") == [(0,)], 30, "an empty inbox")
+        " and waiting_for is null") == [(0,)], 60, "an empty inbox")
     assert database.rows(
         "select count(*), count(distinct id) from coco.outbox"
         " where serial like 'many-%%'"
         " and name = 'ConnectivityRawStatusChanged'") == [(count, count)]
-    one.await_metric("coco_messages_committed_total", count, "webhooks")
-    assert one.metric("coco_messages_received_total", "webhooks") == count
+    for name in ("committed", "received"):
+        one.await_metric("coco_messages_%s_total" % name, count, "webhooks")
 
 
 def test_mapping_comes_later(stack, worker, database):
     one = worker(stack.port).start()
     row, = database.store(webhook(uuid="late-uuid"))
-    wait_for(lambda: database.inbox(row) == (None, "late-uuid"), 10,
+    wait_for(lambda: database.inbox(row) == (None, "late-uuid"), 30,
              "a webhook that waits")
     one.await_metric("coco_webhooks_waiting", 1, "webhooks")
     assert requests.get(one.url + "/healthz").json()["inbox"] == {
@@ -135,28 +137,31 @@ def test_mapping_comes_later(stack, worker, database):
 
     database.rows("insert into coco.external_robot_mapping values"
                   " ('driveu', 'late-uuid', 'late-1')")
-    database.await_outcome(row, seconds=2)
+    database.await_outcome(row)
     assert database.statuses("late-1") == {"streamer": "online"}
+    # by the mapping's trigger, not by the look for what that has missed
+    assert "inbox_released" not in one.log()
     one.await_metric("coco_webhooks_waiting", 0, "webhooks")
 
 
 def test_mapping_missed_by_its_trigger(stack, worker, database):
     """waiting_for was committed after the mapping: nobody else wakes it."""
-    worker(stack.port).start()
+    one = worker(stack.port).start()
     database.rows("insert into coco.external_robot_mapping values"
                   " ('driveu', 'raced', 'raced-1')")
     row, = database.store(webhook(uuid="other"))
-    wait_for(lambda: database.inbox(row)[1] == "other", 10, "it waits")
+    wait_for(lambda: database.inbox(row)[1] == "other", 30, "it waits")
     database.rows("update coco.webhook_inbox set waiting_for = 'raced',"
                   " payload = payload || '{\"uuid\":\"raced\"}' where id = %s",
                   row)
     database.await_outcome(row)
     assert database.statuses("raced-1") == {"streamer": "online"}
+    assert "inbox_released" in one.log()
 
 
 def test_one_reads_another_takes_over(stack, worker, database, block):
     first = worker(stack.port).start()
-    wait_for(lambda: "inbox_reading" in first.log(), 10, "the first")
+    wait_for(lambda: "inbox_reading" in first.log(), 30, "the first")
     second = worker(stack.port, http={"port": block + 6},
                     mqtt={"client_id": "second"},
                     webhooks={"poll": "100ms"}).start()
@@ -176,12 +181,13 @@ def test_postgres_restarts(stack, worker, database):
     one = worker(stack.port, webhooks={"poll": "1m"}).start()
     database.await_outcome(*database.store(webhook(vin="back-1")))
     stack.kill("postgres")
-    wait_for(lambda: "postgres_unavailable" in one.log(), 10, "the loss")
+    wait_for(lambda: "postgres_unavailable" in one.log(), 30, "the loss")
     stack.restart("postgres")
     database.connect()
-    wait_for(lambda: one.log().count("inbox_reading") == 2, 20, "the return")
+    wait_for(lambda: one.log().count("inbox_reading") == 2, 30, "the return")
     row, = database.store(webhook(vin="back-1", status="offline"))
-    database.await_outcome(row, seconds=2)
+    # told of it: the next look would be in a minute
+    database.await_outcome(row)
     assert database.statuses("back-1") == {"streamer": "offline"}
 
 
@@ -206,10 +212,10 @@ def test_refused_and_replayed(stack, worker, database):
         " 'webhook', 'decoder', 'webhook/other', 'r', %s, now(), now())",
         json.dumps(good).encode())
     wait_for(lambda: database.statuses("again-1") == {"streamer": "online"},
-             10, "the replay")
+             30, "the replay")
     wait_for(lambda: database.rows(
         "select replay_outcome from coco.dead_letter where id = %s",
-        letter[0]) == [("APPLIED",)], 10, "its outcome")
+        letter[0]) == [("APPLIED",)], 30, "its outcome")
     assert database.rows("select replay_outcome from coco.dead_letter"
                          " where topic = 'webhook/other'") == [(None,)]
 
@@ -238,4 +244,4 @@ def test_letters_of_heartbeats(stack, worker, database, topic, payload,
         json.dumps(payload).encode())
     wait_for(lambda: database.rows(
         "select count(*) from coco.state_history where serial = %s",
-        serial) == [(1,)], 10, "the heartbeat of " + serial)
+        serial) == [(1,)], 30, "the heartbeat of " + serial)

@@ -63,7 +63,7 @@ def test_kills_lose_nothing(worker, block, broker, capsys, version):
         for _ in range(ROUNDS):
             before = one.metric("coco_messages_received_total")
             wait_for(lambda: one.metric("coco_messages_received_total")
-                     > before, 20, "messages")
+                     > before, 60, "messages")
             time.sleep(chance.random() * 0.1)   # the instant of the kill
             one.kill()
             one.start().await_connected()
@@ -72,7 +72,7 @@ def test_kills_lose_nothing(worker, block, broker, capsys, version):
         thread.join()
 
     wanted = {b"%d" % key for key in publisher.acked}
-    wait_for(lambda: wanted <= {p for _, p in one.journal()}, 30,
+    wait_for(lambda: wanted <= {p for _, p in one.journal()}, 90,
              "what the broker still held")
     found = [payload for _, payload in one.journal()]
     lost, repeated = wanted - set(found), len(found) - len(set(found))
@@ -93,7 +93,8 @@ def test_commits_leave_the_journal(worker, stack):
                        beat(ts=start + n).encode()) for n in range(2000))
     one.await_metric("coco_messages_committed_total", 2000)
     one.await_metric("coco_journal_bytes", 0)
-    assert len(one.journal()) < 200     # the last segment
+    # the last segment; the others go once that is 0
+    wait_for(lambda: len(one.journal()) < 200, 60, "a short journal")
     assert rows(stack, "select count(*) from coco.state_history "
                 "where serial like 'commit-%%'") == [(2000,)]
     assert one.stop() == 0
@@ -124,7 +125,7 @@ def test_full_journal_is_left_to_the_broker(worker, stack):
     finally:
         stack.restart("postgres")
     wait_for(lambda: rows(stack, "select count(*) from coco.state_history "
-                          "where serial = 'full-1'") == [(3000,)], 40,
+                          "where serial = 'full-1'") == [(3000,)], 90,
              "all of it in Postgres")
     one.await_metric("coco_journal_full", 0)
     one.await_connected()
@@ -137,7 +138,8 @@ def test_commits_that_have_stopped_are_seen(worker, block, broker):
     broker(block + 1, "allow_anonymous true")
     one = worker(block).start().await_connected()
     publish(block + 1, "robot/stalled-1/status", beat())
-    one.await_metric("coco_journal_stalled_seconds", 1)
+    wait_for(lambda: one.metric("coco_journal_stalled_seconds") >= 1, 60,
+             "a second without a commit")
     health = requests.get(one.url + "/healthz").json()
     assert health["status"] == "ok"
     assert health["lanes"]["telemetry"]["stalledSeconds"] >= 1
@@ -168,7 +170,7 @@ def test_replay_by_the_filters_of_the_configuration(worker, stack):
     rows(stack, "update coco.dead_letter set replayed_at = now() "
          "where topic = 'filters-1/lid' returning 1")
     wait_for(lambda: rows(stack, "select replay_outcome " + letter)
-             == [("REFUSED",)], 20, "the replay")
+             == [("REFUSED",)], 60, "the replay")
     # as the event that it is, and of the same robot
     assert rows(stack, "delete %s returning service, reason" % letter) == [
         (refused, reason)]
@@ -177,8 +179,11 @@ def test_replay_by_the_filters_of_the_configuration(worker, stack):
 def test_broker_comes_back(worker, stack):
     one = worker(stack.port).start().await_connected()
     for n in range(3):
+        before = one.metric("coco_mqtt_reconnects_total")
         stack.restart("mqtt")
-        one.await_metric("coco_mqtt_reconnects_total", n + 1)
+        # once, or again if the broker's start broke the first
+        wait_for(lambda: one.metric("coco_mqtt_reconnects_total") > before,
+                 60, "a reconnection")
         one.await_connected()
         publish(stack.mqtt_port, "robot/back-%d/status" % n, beat())
         one.await_metric("coco_messages_committed_total", n + 1)
@@ -269,7 +274,7 @@ def test_tls(worker, broker, block, tmp_path):
             if value is None:
                 del one.options["mqtt"][option]
         one.start()
-        wait_for(lambda: one.log().count("event=mqtt_down") >= 2, 20,
+        wait_for(lambda: one.log().count("event=mqtt_down") >= 2, 60,
                  "two attempts")
         assert one.metric("coco_mqtt_connected") == 0
         assert one.stop() == 0
@@ -293,7 +298,7 @@ def test_password(worker, broker, block, tmp_path):
     one = worker(block, mqtt={"username": "coco",
                               "password_file": tmp_path / "wrong"})
     one.start()
-    wait_for(lambda: "uthori" in one.log(), 20, "the broker's refusal")
+    wait_for(lambda: "uthori" in one.log(), 60, "the broker's refusal")
     assert one.stop() == 0
     one.options["mqtt"]["password_file"] = tmp_path / "right"
     one.start().await_connected()
@@ -316,7 +321,7 @@ def test_shared_group(worker, stack):
     publisher.publish((n, b"robot/share-%d/status" % n,
                        beat(ts=start + n).encode()) for n in range(200))
     wait_for(lambda: sum(one.metric("coco_messages_committed_total")
-                         for one in pair) == 200, 20, "all of them")
+                         for one in pair) == 200, 60, "all of them")
     assert all(one.metric("coco_messages_received_total") > 0 for one in pair)
     assert rows(stack, "select count(*) from coco.state_history "
                 "where serial like 'share-%%'") == [(200,)]

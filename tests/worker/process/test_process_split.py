@@ -76,7 +76,7 @@ def test_apart(stack, worker, block):
     first = apart(stack, worker, block, "state").start().await_connected()
     second = apart(stack, worker, block,
                    "operations,fleet,deliveries,dispatch").start()
-    wait_for(lambda: health(second)["bus"]["rabbitmq"]["connected"], 20,
+    wait_for(lambda: health(second)["bus"]["rabbitmq"]["connected"], 60,
              "the consumer")
     assert set(health(first)["lanes"]) == {"telemetry", "events", "webhooks"}
     assert set(health(second)["lanes"]) == {"events", "bus"}
@@ -87,7 +87,7 @@ def test_apart(stack, worker, block):
     publish(stack.mqtt_port, "apart-1", {"ts": now, "state": "PARKED"},
             {"ts": now + 1, "state": "ON_TRIP", "battery": {"percent": 49}})
     wait_for(lambda: standing(stack, "apart-1") == ("ON_TRIP", "ON_TRIP", 49),
-             20, "both changes")
+             60, "both changes")
 
     assert second.stop() == 0
     publish(stack.mqtt_port, "apart-1", *(
@@ -97,12 +97,12 @@ def test_apart(stack, worker, block):
     wait_for(lambda: rows(
         stack, "select count(*) from coco.outbox where serial = 'apart-1' and"
         " name = 'Robots.StateChange' and relayed_at is not null") == [(11,)],
-        20, "a relayed outbox")
+        60, "a relayed outbox")
     assert standing(stack, "apart-1") == ("ON_TRIP", "ON_TRIP", 49)
 
     second.start()
     wait_for(lambda: standing(stack, "apart-1") == ("PARKED", "PARKED", 32),
-             20, "the newest")
+             60, "the newest")
     assert rows(stack, "select count(*) from coco.robot_state_history"
                 " where robot_serial = 'apart-1'") == [(11,)]
     assert rows(stack, "select source, reason from coco.dead_letter") == []
@@ -122,12 +122,13 @@ def test_services_that_several_processes_run(stack, worker, block):
             {"ts": now + n, "state": ("PARKED", "ON_TRIP")[n % 2],
              "battery": {"percent": 50 - n}} for n in range(9)))
     wait_for(lambda: {standing(stack, serial) for serial in robots}
-             == {("PARKED", "PARKED", 42)}, 20, "the newest of each")
-    assert rows(stack, "select count(*), count(distinct id)"
-                " from coco.robot_state_history"
-                " where robot_serial like 'both-%%'") == [(180, 180)]
-
-    wait_for(lambda: set(depths(stack)) == {0}, 20, "empty queues")
+             == {("PARKED", "PARKED", 42)}, 60, "the newest of each")
+    wait_for(lambda: set(depths(stack)) == {0}, 60, "empty queues")
+    # two take from the same queues: the newest may be applied before others
+    wait_for(lambda: rows(stack, "select count(*), count(distinct id)"
+                          " from coco.robot_state_history"
+                          " where robot_serial like 'both-%%'")
+             == [(180, 180)], 60, "all changes, each once")
 
 
 @pytest.mark.parametrize("services", [("all",), (
@@ -152,7 +153,7 @@ def test_what_heartbeats_change_of_the_supply(stack, worker, block, services):
             """The telemetry in the next event that is about this robot."""
             publish(stack.mqtt_port, serial, *beats)
             for _, properties, body in channel.consume(
-                    queue, auto_ack=True, inactivity_timeout=20):
+                    queue, auto_ack=True, inactivity_timeout=60):
                 assert body, "no event"
                 event = json.loads(body)
                 if event["serial"] == serial and "lastSynced" in event["data"]:
@@ -178,9 +179,11 @@ def test_what_heartbeats_change_of_the_supply(stack, worker, block, services):
                       "location": {"latitude": 1.25, "longitude": 2}}) == {
             "lastSynced": at + 6,
             "location": {"latitude": 1.25, "longitude": 2}}
-    assert rows(stack, "select data ->> 'battery', data ->> 'operationState'"
-                " from coco.resource where id = %s", serial) == [
-        ("49.5", "PARKED")]
+    # business state has come to it by another way
+    wait_for(lambda: rows(
+        stack, "select data ->> 'battery', data ->> 'operationState'"
+        " from coco.resource where id = %s", serial) == [("49.5", "PARKED")],
+        60, "the business state")
     for one in running:
         assert one.stop() == 0
 
@@ -254,8 +257,8 @@ def test_a_delivery_over_processes(stack, worker, block, services):
 
     wait_for(lambda: rows(
         stack, "select name from coco.outbox where serial = %s"
-        " and relayed_at is null", serial) == [], 20, "a relayed outbox")
-    wait_for(lambda: set(depths(stack)) == {0}, 20, "empty queues")
+        " and relayed_at is null", serial) == [], 60, "a relayed outbox")
+    wait_for(lambda: set(depths(stack)) == {0}, 60, "empty queues")
     for one in running:
         assert one.stop() == 0                 # with all that was taken
     assert rows(stack, "select kind from coco.anomaly"
@@ -294,14 +297,14 @@ def test_letters_go_where_their_service_is(stack, worker, block):
         return dict(rows(stack, "select source, replay_outcome"
                          " from coco.dead_letter"))
 
-    wait_for(lambda: outcomes()["mqtt"] == "APPLIED", 20, "state's letter")
+    wait_for(lambda: outcomes()["mqtt"] == "APPLIED", 60, "state's letter")
     assert outcomes()["rabbitmq"] is None and outcomes()["task"] is None
 
     apart(stack, worker, block, "operations").start()
-    wait_for(lambda: outcomes()["rabbitmq"] == "APPLIED", 20, "the other")
+    wait_for(lambda: outcomes()["rabbitmq"] == "APPLIED", 60, "the other")
     assert outcomes()["task"] is None
     apart(stack, worker, block + 1, "deliveries").start()
-    wait_for(lambda: outcomes()["task"] == "APPLIED", 20, "the third")
+    wait_for(lambda: outcomes()["task"] == "APPLIED", 60, "the third")
     assert standing(stack, "letter-1")[0] == "GROUNDED"
 
 
@@ -323,7 +326,7 @@ def test_stop_while_the_bus_is_away(stack, worker):
     now = int(time.time() * 1000)
     publish(stack.mqtt_port, "mute-1", *({"ts": now + n} for n in range(20)))
     wait_for(lambda: rows(stack, "select 1 from coco.state_history"
-                          " where serial = 'mute-1'"), 20, "a commit")
+                          " where serial = 'mute-1'"), 60, "a commit")
     one.await_metric("coco_messages_received_total", 20)
     begun = time.monotonic()
     assert one.stop() == 0
@@ -363,12 +366,12 @@ def test_what_the_janitor_keeps(stack, worker, bus, kept):
              serial, days)
     worker(stack.port, bus=bus).start()
     wait_for(lambda: rows(stack, "select event_id from coco.webhook_inbox"
-                          " order by 1") == [("new",), ("pending",)], 20,
+                          " order by 1") == [("new",), ("pending",)], 60,
              "the janitor")
     for table in ("robot_command", "anomaly"):
         wait_for(lambda: rows(
             stack, "select serial from coco." + table + " where serial in"
-            " ('ended', 'over', 'young')") == [("young",)], 20,
+            " ('ended', 'over', 'young')") == [("young",)], 60,
             "the janitor at " + table)
         rows(stack, "delete from coco." + table)
     assert [name for name, in rows(
@@ -395,15 +398,15 @@ def test_scrambled(stack, worker, seed):
         {"ts": now + n, "state": ("PARKED", "ON_TRIP")[n % 2],
          "battery": {"percent": 100 - n}} for n in range(50)))
     wait_for(lambda: rows(stack, "select count(*) from coco.state_history"
-                          " where serial = %s", serial) == [(50,)], 20,
+                          " where serial = %s", serial) == [(50,)], 60,
              "the heartbeats")
     assert one.stop() == 0
     one.start()
     wait_for(lambda: standing(stack, serial) == ("ON_TRIP", "ON_TRIP", 51),
-             20, "what direct mode would have left")
+             60, "what direct mode would have left")
     wait_for(lambda: rows(
         stack, "select count(*) from coco.outbox"
-        " where serial = %s and relayed_at is null", serial) == [(0,)], 20,
+        " where serial = %s and relayed_at is null", serial) == [(0,)], 60,
         "a relayed outbox")
     assert rows(stack, "select count(*) from coco.robot_state_history"
                 " where robot_serial = %s", serial) == [(50,)]

@@ -33,7 +33,7 @@ def late(stack, serial):
         " from coco.robot_command where serial = %s", serial)]
 
 
-def await_end(stack, serial, seconds=10):
+def await_end(stack, serial, seconds=30):
     wait_for(lambda: None not in late(stack, serial), seconds,
              "the end of the commands of " + serial)
 
@@ -45,14 +45,17 @@ def reading(one):
 def test_at_its_time(stack, worker, capsys):
     """No poll is needed, and what comes later holds nothing up."""
     worker(stack.port, tasks={"poll": "1m"}).start()
-    command_put(stack, "later-1", 30)
+    command_put(stack, "first-1", 0)           # who has begun to read
+    await_end(stack, "first-1")
+    command_put(stack, "later-1", 300)
     command_put(stack, "due-1", *(n / 20 for n in range(20)))
     await_end(stack, "due-1")
     took = late(stack, "due-1")
     with capsys.disabled():
         print("\nend of a command after its time: median %.1f ms, worst"
               " %.1f ms" % (sorted(took)[10] * 1000, max(took) * 1000))
-    assert min(took) >= 0 and sorted(took)[10] < 0.1 and max(took) < 1
+    # the next look without being told would be in a minute
+    assert min(took) >= 0 and sorted(took)[10] < 0.1 and max(took) < 5
     assert late(stack, "later-1") == [None]
     assert rows(stack, "select serial from coco.robot_task") == [("later-1",)]
     rows(stack, "delete from coco.robot_task")
@@ -67,7 +70,7 @@ def test_put_forward(stack, worker):
          " where id = %s", command)
     rows(stack, "select coco.robot_task_put(id, serial, kind, now(), data)"
          " from coco.robot_task where serial = 'forward-1'")
-    await_end(stack, "forward-1", 2)
+    await_end(stack, "forward-1", 20)
 
 
 def test_many_each_once(stack, worker):
@@ -77,15 +80,16 @@ def test_many_each_once(stack, worker):
     one = worker(stack.port).start()
     command_put(stack, "many-2", *[0] * (count // 2))
     for serial in ("many-1", "many-2"):
-        await_end(stack, serial, 30)
+        await_end(stack, serial, 60)
     assert rows(stack, "select count(*) from coco.robot_task") == [(0,)]
-    one.await_metric("coco_messages_committed_total", count, "events")
-    assert one.metric("coco_messages_received_total", "events") == count
+    # a message is counted as received after the lane has it
+    for name in ("committed", "received"):
+        one.await_metric("coco_messages_%s_total" % name, count, "events")
 
 
 def test_one_reads_another_takes_over(stack, worker, block):
     first = worker(stack.port).start()
-    wait_for(lambda: reading(first), 10, "the first")
+    wait_for(lambda: reading(first), 30, "the first")
     second = worker(stack.port, http={"port": block + 6},
                     mqtt={"client_id": "second"},
                     tasks={"poll": "100ms"}).start()
@@ -103,13 +107,13 @@ def test_one_reads_another_takes_over(stack, worker, block):
 def test_postgres_restarts(stack, worker):
     """While the worker sleeps until the next."""
     one = worker(stack.port, tasks={"poll": "1m"}).start()
-    wait_for(lambda: reading(one), 10, "the lock")
+    wait_for(lambda: reading(one), 30, "the lock")
     stack.kill("postgres")
-    wait_for(lambda: "postgres_unavailable" in one.log(), 10, "the loss")
+    wait_for(lambda: "postgres_unavailable" in one.log(), 30, "the loss")
     stack.restart("postgres")
-    wait_for(lambda: reading(one) == 2, 20, "the return")
+    wait_for(lambda: reading(one) == 2, 30, "the return")
     command_put(stack, "back-1", 0.2)
-    await_end(stack, "back-1", 5)
+    await_end(stack, "back-1", 20)
 
 
 @pytest.mark.parametrize("kind, good", [
@@ -129,10 +133,10 @@ def test_refused_and_replayed(stack, worker, kind, good):
                     " 'UTF8'), replay_outcome from coco.dead_letter"
                     " where topic = %s", topic)
 
-    wait_for(letters, 10, "the letter")
+    wait_for(letters, 30, "the letter")
     assert letters() == [("task", "decoder", "{}", None)]
     assert rows(stack, "select 1 from coco.robot_task") == []
     rows(stack, "update coco.dead_letter set payload = %s,"
          " replayed_at = now() where topic = %s", json.dumps(good).encode(),
          topic)
-    wait_for(lambda: letters()[0][3] == "APPLIED", 10, "the replay")
+    wait_for(lambda: letters()[0][3] == "APPLIED", 30, "the replay")

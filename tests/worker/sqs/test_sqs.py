@@ -33,7 +33,7 @@ def rows(sql, name, table="state_history"):
                name)[0][0]
 
 
-def await_empty(*queues, seconds=20):
+def await_empty(*queues, seconds=60):
     wait_for(lambda: all(q.counts() == (0, 0) for q in queues), seconds,
              "empty queues")
 
@@ -47,7 +47,7 @@ def metric(worker, name):
 def await_deleted(worker, count):
     """The worker has its answers: an emptied queue says only that the
     emulator has its requests. What the proxy notes is there before them."""
-    wait_for(lambda: metric(worker, "coco_sqs_deleted_total") >= count, 10,
+    wait_for(lambda: metric(worker, "coco_sqs_deleted_total") >= count, 60,
              "the answers")
     assert metric(worker, "coco_sqs_deleted_total") == count
 
@@ -106,20 +106,20 @@ def test_bad_bodies_are_set_aside_and_deleted(worker, queues, sql):
 
 def test_nothing_is_deleted_before_its_commit(worker, queues, proxy, stack):
     names = [serial() for _ in range(25)]
-    one = worker(sqs={"visibility": "2s"})
-    wait_for(lambda: proxy.of("ReceiveMessage"), 10, "a poll")
+    one = worker(sqs={"visibility": "4s"})
+    wait_for(lambda: proxy.of("ReceiveMessage"), 60, "a poll")
     stack.kill("postgres")
     try:
         queues["state"].send(*[heartbeat(name) for name in names])
-        wait_for(lambda: len(proxy.received()) >= 25, 10, "the messages")
+        wait_for(lambda: len(proxy.received()) >= 25, 60, "the messages")
 
-        # three times their visibility: each is extended, none comes twice
-        until = time.monotonic() + 6
-        while time.monotonic() < until:
+        def extended():
             assert queues["state"].counts() == (0, 25)
-            time.sleep(0.1)
+            return one.metric("coco_sqs_extended_total") >= 25 * 4
+
+        # twice their visibility: each is extended, none comes twice
+        wait_for(extended, 40, "four extensions of each", every=0.1)
         assert proxy.deleted() == []
-        assert one.metric("coco_sqs_extended_total", "telemetry") >= 25 * 4
         assert one.metric("coco_sqs_in_flight", "telemetry") == 25
     finally:
         stack.restart("postgres")
@@ -163,7 +163,7 @@ def test_failed_entries(worker, queues, proxy, sql):
     one = worker()
     queues["state"].send(*[heartbeat(name, ts) for ts in
                            range(1700000000000, 1700000000004)])
-    wait_for(lambda: len(seen) == 4 and min(seen.values()) >= 2, 10,
+    wait_for(lambda: len(seen) == 4 and min(seen.values()) >= 2, 60,
              "every deletion tried again")
     assert rows(sql, name) + rows(sql, name, "state_history_late") == 4
     assert metric(one, "coco_sqs_errors_total") >= 4
@@ -184,7 +184,7 @@ def test_a_refused_receipt_comes_again_as_a_duplicate(worker, queues, proxy,
     proxy.rule = rule
     one = worker(sqs={"visibility": "2s"})
     queues["state"].send(heartbeat(name))
-    wait_for(lambda: refused, 10, "the deletion")
+    wait_for(lambda: refused, 60, "the deletion")
     await_empty(queues["state"])
     assert len(proxy.received()) == 2
     assert rows(sql, name) == 1
@@ -193,17 +193,18 @@ def test_a_refused_receipt_comes_again_as_a_duplicate(worker, queues, proxy,
 
 def throttled(proxy, worker, queues, sql, answer):
     name, counts, begun = serial(), itertools.count(), time.monotonic()
+    now = int(time.time() * 1000)
     proxy.rule = lambda action, body: \
         answer if next(counts) % 3 != 0 else None
     one = worker()
     queues["state"].send(*[heartbeat(name, ts) for ts in
-                           range(int(time.time() * 1000) - 30,
-                                 int(time.time() * 1000))])
+                           range(now - 30, now)])
     await_empty(queues["state"], seconds=40)
     assert rows(sql, name) == 30
     # each of the three queues says so once in 10 s
+    log = one.log()
     lines = 3 * (1 + (time.monotonic() - begun) // 10)
-    assert one.log().count("sqs_failed") <= lines, one.log()
+    assert log.count("sqs_failed") <= lines, log
     return one
 
 
@@ -222,7 +223,7 @@ def test_back_off_is_slow_enough(proxy, worker, queues):
     proxy.rule = lambda action, body: aws.error(400, "RequestThrottled")
     worker(sqs={"connections": 1, "events_queue_url": None,
                 "connectivity_queue_url": None})
-    wait_for(lambda: len(proxy.ledger) >= 5, 10, "five tries")
+    wait_for(lambda: len(proxy.ledger) >= 5, 60, "five tries")
     begun = len(proxy.ledger)
     time.sleep(3)
     assert len(proxy.ledger) - begun < 10
@@ -234,11 +235,12 @@ def test_wrong_signature_is_refused(worker, queues, proxy, sql):
     queues["state"].send(heartbeat(name))
     one = worker(environment={"AWS_ACCESS_KEY_ID": "AKTEST",
                               "AWS_SECRET_ACCESS_KEY": "mistyped"})
-    wait_for(lambda: len(proxy.ledger) >= 4, 10, "some tries")
+    wait_for(lambda: len(proxy.ledger) >= 4, 60, "some tries")
+    # those may be the first of all connections, none of them answered yet
+    wait_for(lambda: "code=SignatureDoesNotMatch" in one.log(), 60, "a line")
     assert {e[3] for e in proxy.ledger} == {403}
     assert queues["state"].counts() == (1, 0)
     assert rows(sql, name) == 0
-    assert "code=SignatureDoesNotMatch" in one.log()
     assert "mistyped" not in one.log()
 
 
@@ -252,7 +254,7 @@ def test_queue_does_not_exist(worker, queues, proxy, sql):
     queues["events"].send(event(name))
     queues["state"].send(heartbeat(name))
     await_empty(queues["state"])
-    wait_for(lambda: "code=QueueDoesNotExist" in one.log(), 10, "a line")
+    wait_for(lambda: "code=QueueDoesNotExist" in one.log(), 60, "a line")
     proxy.rule = None
     await_empty(queues["events"])
     assert rows(sql, name, "lid_cycle_event_history") == 1
@@ -267,7 +269,7 @@ def test_killed_worker(worker, queues, proxy, sql):
     now = int(time.time() * 1000)     # or two are the same heartbeat
     queues["state"].send(*[heartbeat(name, now - n)
                            for n in range(20)])
-    wait_for(lambda: rows(sql, name) == 20, 10, "the rows")
+    wait_for(lambda: rows(sql, name) == 20, 60, "the rows")
     one.kill()
     proxy.rule = None
     two = worker()
@@ -303,10 +305,12 @@ def test_unreadable_answer(worker, queues, proxy, sql):
     proxy.rule = lambda action, body: \
         spoil if action == "ReceiveMessage" else None
     one = worker(sqs={"visibility": "2s"})
-    queues["state"].send(heartbeat(good), {"serial": marker},
-                         heartbeat(good, int(time.time() * 1000) - 5))
-    wait_for(lambda: rows(sql, good) == 2, 20, "the others")
-    assert "code=Unreadable" in one.log()
+    now = int(time.time() * 1000)     # or two are the same heartbeat
+    queues["state"].send(heartbeat(good, now), {"serial": marker},
+                         heartbeat(good, now - 5))
+    wait_for(lambda: rows(sql, good) == 2, 60, "the others")
+    # they may have come without it
+    wait_for(lambda: "code=Unreadable" in one.log(), 60, "a line")
 
 
 def test_damaged_message(worker, queues, proxy, sql):
@@ -338,7 +342,7 @@ def test_stop_deletes_what_is_committed(worker, queues, proxy, sql):
     now = int(time.time() * 1000)     # or two are the same heartbeat
     queues["state"].send(*[heartbeat(name, now - n)
                            for n in range(30)])
-    wait_for(lambda: rows(sql, name) == 30, 10, "the rows")
+    wait_for(lambda: rows(sql, name) == 30, 60, "the rows")
     begun = time.monotonic()
     assert one.stop() == 0
     assert time.monotonic() - begun < 5
@@ -348,7 +352,7 @@ def test_stop_deletes_what_is_committed(worker, queues, proxy, sql):
 def test_stop_gives_back(worker, queues, proxy, stack):
     name = serial()
     one = worker(sqs={"visibility": "300s"})
-    wait_for(lambda: proxy.of("ReceiveMessage"), 10, "a poll")
+    wait_for(lambda: proxy.of("ReceiveMessage"), 60, "a poll")
     stack.kill("postgres")
     try:
         queues["state"].send(*[heartbeat(name, 1700000000000 + n)
@@ -366,11 +370,11 @@ def test_stop_gives_back(worker, queues, proxy, stack):
 
 def test_in_flight_is_bounded(worker, queues, proxy, stack):
     one = worker(sqs={"in_flight": 20, "connections": 4})
-    wait_for(lambda: proxy.of("ReceiveMessage"), 10, "a poll")
+    wait_for(lambda: proxy.of("ReceiveMessage"), 60, "a poll")
     stack.kill("postgres")
     try:
         queues["state"].send(*[heartbeat(serial()) for n in range(60)])
-        wait_for(lambda: one.metric("coco_sqs_in_flight") > 10, 10,
+        wait_for(lambda: one.metric("coco_sqs_in_flight") > 10, 60,
                  "the messages")
         time.sleep(1.5)
         assert queues["state"].counts()[1] <= 20
@@ -388,7 +392,7 @@ def test_lanes_with_little_room(worker, queues, sql):
     worker(telemetry={"shards": 1, "batch_messages": 2, "linger": "20ms"},
            events={"batch_messages": 1},
            sqs={"in_flight": 100, "connections": 4})
-    wait_for(lambda: rows(sql, name, "lid_cycle_event_history") == 20, 20,
+    wait_for(lambda: rows(sql, name, "lid_cycle_event_history") == 20, 60,
              "the events")
-    await_empty(queues["state"], seconds=30)
+    await_empty(queues["state"], seconds=90)
     assert rows(sql, name) == 300

@@ -18,6 +18,9 @@ our %Option;
 
 our $LongString = 1;
 
+# Seconds for which a line may be on its way.
+our $LogLimit = 10;
+
 # How far the error log was read: each check sees only what is new.
 my $position = 0;
 
@@ -172,13 +175,26 @@ sub log_rewind {
 
 
 # Lines since the last call. nginx logs the end of a request after the client
-# has its answer: the pause lets it.
+# has its answer, and what it does of itself some time later: the pause lets
+# it, and each of the patterns is waited for.
 sub log_lines {
+    my (@patterns) = @_;
+    my @lines;
+
     sleep(($ENV{TEST_NGINX_SLEEP} || 0.015) * 3);
-    open my $file, '<', $Test::Nginx::Runner::Server::ErrorLog or return;
-    seek $file, $position, 0;
-    my @lines = <$file>;
-    $position = tell $file;
+    Test::Nginx::Runner::Server::wait_until($LogLimit, sub {
+        open my $file, '<', $Test::Nginx::Runner::Server::ErrorLog or return 1;
+        seek $file, $position, 0;
+        push @lines, <$file>;
+        $position = tell $file;
+        if (@lines && $lines[-1] !~ /\n\z/) {          # half written
+            $position -= length pop @lines;
+        }
+        for my $pattern (@patterns) {
+            return 0 unless grep matches($_, $pattern), @lines;
+        }
+        return 1;
+    });
     return @lines;
 }
 
@@ -205,7 +221,7 @@ sub matches {
 sub error_log {
     my ($block, $round) = @_;
     my $name = $block->name;
-    my @lines = log_lines();
+    my @lines = log_lines(patterns($block, 'error_log'));
 
     grep_log($block, $round, @lines) if defined $block->grep_error_log;
     log_has($block, 'error_log', @lines);
@@ -285,7 +301,7 @@ sub shutdown_log {
         return;
     }
 
-    @lines = log_lines();
+    @lines = log_lines(patterns($block, 'shutdown_error_log'));
     log_has($block, 'shutdown_error_log', @lines);
     log_has_not($block, 'no_shutdown_error_log', @lines);
 }
