@@ -175,13 +175,15 @@ sub log_rewind {
 
 
 # Lines since the last call. nginx logs the end of a request after the client
-# has its answer, and what it does of itself some time later: the pause lets
-# it, and each of the patterns is waited for.
+# has its answer: that is waited for; what it does of itself comes some time
+# later: the pause lets it, and each of the patterns is waited for.
 sub log_lines {
     my (@patterns) = @_;
     my @lines;
 
-    sleep(($ENV{TEST_NGINX_SLEEP} || 0.015) * 3);
+    sleep($ENV{TEST_NGINX_SLEEP} || 0.015);
+    Test::Nginx::Runner::Server::wait_until(1,
+        \&Test::Nginx::Runner::Server::idle);
     Test::Nginx::Runner::Server::wait_until($LogLimit, sub {
         open my $file, '<', $Test::Nginx::Runner::Server::ErrorLog or return 1;
         seek $file, $position, 0;

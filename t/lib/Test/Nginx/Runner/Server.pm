@@ -292,9 +292,22 @@ sub running {
     my ($it) = @_;
 
     waitpid $child, POSIX::WNOHANG() if defined $child;
-    open my $file, '<', "/proc/$it/stat" or return 0;
-    my ($state) = (<$file> // '') =~ /\) (\S)/ or return 0;
-    return $state !~ /[ZX]/;
+    return state_of($it) !~ /[ZX]/;
+}
+
+
+# As /proc says: S waits for something; X is gone.
+sub state_of {
+    my ($it) = @_;
+
+    open my $file, '<', "/proc/$it/stat" or return 'X';
+    return (<$file> // '') =~ /\) (\S)/ ? $1 : 'X';
+}
+
+
+# No worker is at work: what a request that was answered made it log is there.
+sub idle {
+    return !defined $pid || !grep state_of($_) ne 'S', workers();
 }
 
 
