@@ -1,8 +1,11 @@
 """./coco stack: several at once, killed and restarted, nothing left behind."""
 
+import contextlib
 import os
+import pathlib
 import socket
 import subprocess
+import tempfile
 
 import psycopg2
 import pytest
@@ -22,13 +25,19 @@ def alive(pid):
         return False
 
 
+@contextlib.contextmanager
+def opened(name):
+    """A folder that Postgres' user may enter; pytest's own are closed again
+    by whoever starts pytest beside us."""
+    with tempfile.TemporaryDirectory(prefix="coco-house.") as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder, name)
+
+
 @pytest.fixture(scope="module")
-def spaced(tmp_path_factory):
+def spaced():
     """A stack of this module's own, in a folder whose name has a space."""
-    folder = tmp_path_factory.mktemp("with space")
-    for part in (folder, folder.parent):
-        part.chmod(0o755)
-    with Stack(folder=str(folder / "run it")) as one:
+    with opened("run it") as folder, Stack(folder=str(folder)) as one:
         yield one.up()
 
 
@@ -177,11 +186,9 @@ def test_a_taken_port_is_named_and_nothing_stays():
         stack.up()
 
 
-def test_data_outlives_down_and_clean_removes_all(tmp_path):
-    folder = tmp_path / "run"
-    for part in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        part.chmod(0o755)
-    with Stack(folder=str(folder), only="postgres") as stack:
+def test_data_outlives_down_and_clean_removes_all():
+    with opened("run") as folder, \
+            Stack(folder=str(folder), only="postgres") as stack:
         stack.up()
         insert(stack.postgres)
         pid = stack.pid("postgres")
