@@ -115,13 +115,15 @@ def stop_outside(pid):
     """Stops it where it does not have the mutex of the zone: the others would
     wait for it."""
     with zone(pid) as (memory, begin):
-        while True:
+        def stopped():
             os.kill(pid, signal.SIGSTOP)
             await_stopped(pid)
             if int.from_bytes(os.pread(memory, 8, begin), "little") != pid:
-                return
+                return True
             os.kill(pid, signal.SIGCONT)
-            time.sleep(0.002)
+            return False
+
+        await_for("it is stopped without the mutex", stopped, every=0.002)
 
 
 def stop_family(pid):

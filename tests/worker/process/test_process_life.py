@@ -9,7 +9,6 @@ import time
 
 import requests
 
-import process
 from stack import wait_for
 
 

@@ -12,7 +12,6 @@ import psycopg2
 import pytest
 import requests
 
-import process
 from publisher import Publisher
 from stack import wait_for
 
